@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# make demo   sets up, sends Landsat tiles through a GNU Radio flowgraph, fits the semantic loss, writes a report
+# make test   sets up, checks the code, runs all tests
+# make bench  the long measurements, into results/
+# make grc    opens the loopback flowgraph in gnuradio-companion
+# Each sets up what it needs, once: system packages (apt), .venv, the GNU Radio module in build/ and installed into .venv.
+
+SHELL := /bin/bash
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+MODULE_SOURCES := CMakeLists.txt $(shell find gr-djscc -type f -not -name '*.pyc')
+export PYTHONPATH :=
+
+.PHONY: all demo test lint bench grc clean
+all: build/.installed
+
+# the shared parts: environment, then module
+$(VENV)/.ready: pyproject.toml requirements.txt setup.sh
+	./setup.sh packages
+	./setup.sh environment
+	@touch $@
+
+build/.installed: $(VENV)/.ready $(MODULE_SOURCES)
+	cmake -S . -B build -DCMAKE_INSTALL_PREFIX=$(VENV) -DPYTHON_EXECUTABLE=$(BIN)/python -DCMAKE_BUILD_TYPE=Release >build.log 2>&1 \
+	  && cmake --build build >>build.log 2>&1 || { cat build.log; exit 1; }
+	@mv build.log build/build.log
+	cmake --install build >build/install.log 2>&1 || { cat build/install.log; exit 1; }
+	@touch $@
+
+demo: build/.installed
+	$(BIN)/djscc campaign demo --run runs/demo $(if $(DATA),--data $(DATA))
+	$(BIN)/djscc fit runs/demo --metric psnr --json runs/demo/model.json
+	$(BIN)/djscc report runs/demo --out runs/demo/report
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check python_lib gr-djscc tests
+	$(BIN)/ruff format --check python_lib gr-djscc tests
+	$(BIN)/mypy
+
+test: build/.installed lint
+	ctest --test-dir build --output-on-failure --timeout 120
+	$(BIN)/pytest
+
+# EUROSAT=<folder with eurosat_test.zip> measures the codec on EuroSAT's test tiles, else on the Landsat sample
+bench: build/.installed
+	$(BIN)/python -m djscc.waveform.bench
+	$(BIN)/python -m djscc.channels.bench
+	$(BIN)/python -m djscc.codec.bench $(if $(EUROSAT),--data $(EUROSAT)/eurosat_test.zip)
+
+grc: build/.installed
+	./setup.sh grc
+	PYTHONPATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	  GRC_BLOCKS_PATH=$(VENV)/share/gnuradio/grc/blocks gnuradio-companion flowgraphs/loopback_simulated.grc
+
+clean:
+	rm -rf build .venv

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""GNU Radio blocks that send and receive images by deep joint source-channel coding.
+
+The work is done by the library ``djscc``, which must be importable beside this module (the two share the name: blocks are
+``from gnuradio import djscc``, the library is ``import djscc``).
+"""
+
+import contextlib
+
+from .channel import channel
+from .decoder_sink import decoder_sink
+from .encoder_source import encoder_source
+from .flowgraph import FlowgraphStalledError, run_to_end
+from .frame_modulator import frame_modulator
+from .frame_receiver import frame_receiver
+from .loopback import loopback
+from .metrics_publisher import metrics_publisher
+
+with contextlib.suppress(ImportError):  # without PyQt5 there is no window to put it into
+    from .image_view import image_view
+
+__all__ = [
+    "FlowgraphStalledError",
+    "channel",
+    "decoder_sink",
+    "encoder_source",
+    "frame_modulator",
+    "frame_receiver",
+    "image_view",
+    "loopback",
+    "metrics_publisher",
+    "run_to_end",
+]

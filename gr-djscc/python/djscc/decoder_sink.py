@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sink block: received symbols, decoded to images, measured and logged."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+import numpy as np
+import pmt
+from gnuradio import gr
+from numpy.typing import NDArray
+
+from djscc.waveform import FrameHeader, FrameReport, ReceivedFrame
+
+from .frame_tags import FRAME, read_header, read_report, to_pmt
+from .guard import guarded
+from .image_message import IMAGE, image_message
+from .worker import Consumer
+
+METRICS = pmt.intern("metrics")
+WHEN_FULL = ("block", "drop")
+ESTIMATES = ("snr_est_db", "cfo_hz", "clock_ppm", "erased")
+QUALITIES = ("psnr_db", "ssim", "ms_ssim", "lpips")
+HOLD_S = 0.01  # how long work() waits for the decoder before it looks for more symbols
+
+
+class FrameTaker(Protocol):
+    """What decodes frames, such as a ``djscc.campaign.reception.FrameSink``."""
+
+    latest: NDArray[np.uint8] | None
+
+    def accept(self, frame: ReceivedFrame) -> dict[str, Any]:
+        """Take one frame; returns its record. ``latest`` holds its tiles (N, H, W, C) then."""
+
+
+class _Frame:
+    """A frame whose symbols are still coming."""
+
+    def __init__(self, header: FrameHeader, report: FrameReport) -> None:
+        self.header, self.report = header, report
+        self.symbols = np.empty(header.payload_symbols, np.complex64)
+        self.variance = np.empty(header.payload_symbols, np.float32)
+        self.filled = 0
+
+    def fill(self, symbols: NDArray[np.complex64], variance: NDArray[np.float32]) -> int:
+        """Take what is still missing; returns how much that was."""
+        n = min(len(symbols), len(self.symbols) - self.filled)
+        part = slice(self.filled, self.filled + n)
+        self.symbols[part], self.variance[part] = symbols[:n], variance[:n]
+        self.filled += n
+        return n
+
+    @property
+    def whole(self) -> bool:
+        return self.filled == len(self.symbols)
+
+    def received(self) -> ReceivedFrame:
+        return ReceivedFrame(self.header, self.symbols, self.variance, np.isfinite(self.variance), self.report)
+
+
+class decoder_sink(gr.basic_block):
+    """Hands whole frames to a decoder that runs in a thread of its own, behind a queue of ``queue_frames``.
+
+    When the queue is full, the block takes in no more (``block``, for simulation and recordings: nothing is lost), or drops the
+    frame, counts it in ``frames_dropped`` and logs it (``drop``, for a radio that does not wait).
+
+    The last item is taken off the input only when the decoder is done, since the flowgraph ends when all has been taken: so
+    that all results are there when it has ended.
+
+    Message ports: ``metrics`` gets a PDU for each frame, a dict of its mean values and the whole record as JSON (UTF-8);
+    ``image`` a PDU of a dict that describes them and the pixels of its tiles.
+
+    Args:
+        sink: what takes the frames.
+        when_full: ``block`` or ``drop``.
+        queue_frames: frames that wait for the decoder at most.
+    """
+
+    def __init__(self, sink: FrameTaker, when_full: str = "block", queue_frames: int = 4) -> None:
+        if when_full not in WHEN_FULL:
+            raise ValueError(f"when_full {when_full!r}: give one of {', '.join(WHEN_FULL)}")
+        gr.basic_block.__init__(self, "decoder_sink", [np.complex64, np.float32], None)
+        self.error: Exception | None = None
+        self.frames = self.frames_dropped = 0
+        self._sink, self._waits = sink, when_full == "block"
+        self._decoder = Consumer(self._decode, queue_frames)
+        self._frame: _Frame | None = None
+        self._ahead = 0  # items at the head of the input that were read already
+        self.message_port_register_out(METRICS)
+        self.message_port_register_out(IMAGE)
+
+    @classmethod
+    def make(
+        cls,
+        references: str = "",
+        run: str = "",
+        decoder: str = "",
+        metrics: tuple[str, ...] = ("mse", "psnr_db", "ssim"),
+        when_full: str = "block",
+        queue_frames: int = 4,
+    ) -> decoder_sink:
+        """A decoder sink from plain values. Codecs are found by the id in the frames' headers.
+
+        ``references`` are the originals to measure against, as encoder_source's ``data``, if they are at hand; ``run`` is a
+        run folder to log to, if any; ``decoder`` a name among the codec's decoders, or empty for its first.
+        """
+        from djscc.campaign import RunLog
+        from djscc.campaign.reception import FrameSink
+
+        from .encoder_source import read_tiles
+
+        originals = read_tiles(references)[0] if references else None
+        log = None
+        if run:
+            log = RunLog(run)
+            log.start({"references": references, "decoder": decoder, "metrics": list(metrics)})
+        sink = FrameSink((), originals, log, metrics=metrics, decoder=decoder or None)
+        return cls(sink, when_full, queue_frames)
+
+    def start(self) -> bool:
+        self._decoder.start()
+        return True
+
+    def stop(self) -> bool:
+        self._decoder.stop()
+        return True
+
+    def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
+        return [1] * ninputs
+
+    @guarded
+    def general_work(self, input_items: list[NDArray[Any]], output_items: list[NDArray[Any]]) -> int:
+        symbols, variance = input_items
+        n = min(len(symbols), len(variance))
+        before, read = self._ahead, self._read(symbols[:n], variance[:n])
+        if read == n:
+            settled = not self._held_up and self._decoder.wait_idle(HOLD_S if read == before else 0)
+            self._ahead = 0 if settled else 1
+        else:
+            self._ahead = 0
+        self.consume_each(read - self._ahead)
+        return 0
+
+    @property
+    def _held_up(self) -> bool:
+        """True while a whole frame waits for a place in the queue."""
+        return self._frame is not None and self._frame.whole
+
+    def _read(self, symbols: NDArray[np.complex64], variance: NDArray[np.float32]) -> int:
+        """Take frames from the input; returns how many items were read, those read before included."""
+        start = self.nitems_read(0)
+        tags = self.get_tags_in_window(0, self._ahead, len(symbols))
+        frames = {tag.offset - start: tag.value for tag in tags if pmt.eq(tag.key, FRAME)}
+        at = self._ahead
+        while True:
+            if self._held_up and not self._hand_over():
+                return at
+            if at == len(symbols):
+                return at
+            if at in frames:
+                self._frame = _Frame(read_header(frames[at]), read_report(frames[at]))
+            if self._frame is None:
+                raise ValueError(
+                    f"symbol {start + at} belongs to no frame: each frame's first symbol needs a djscc_frame tag, as "
+                    "frame_receiver gives it"
+                )
+            at += self._frame.fill(symbols[at:], variance[at:])
+
+    def _hand_over(self) -> bool:
+        """Give the whole frame to the decoder; False while it has no room."""
+        frame = self._frame
+        assert frame is not None
+        if not self._decoder.offer(frame.received(), self._waits):
+            if self._waits:
+                return False
+            self.frames_dropped += 1
+            self.logger.warn(
+                f"frame {frame.header.frame_number} dropped, the decoder is behind: {self.frames_dropped} dropped so far"
+            )
+        self._frame = None
+        return True
+
+    def _decode(self, frame: ReceivedFrame) -> None:
+        record = self._sink.accept(frame)
+        self.frames += 1
+        if "refused" in record:
+            self.logger.error(f"frame {frame.header.frame_number}: {record['refused']}")
+        self._publish_metrics(record)
+        tiles = self._sink.latest
+        if tiles is not None and "refused" not in record and not pmt.is_null(self.message_subscribers(IMAGE)):
+            self.message_port_pub(IMAGE, image_message(frame.header, tiles, frame_means(record)))
+
+    def _publish_metrics(self, record: dict[str, Any]) -> None:
+        means = frame_means(record) | {"frame_number": record["frame_number"], "frames_dropped": self.frames_dropped}
+        text = json.dumps(record | {"frames_dropped": self.frames_dropped}).encode()
+        self.message_port_pub(METRICS, pmt.cons(to_pmt(means), pmt.init_u8vector(len(text), list(text))))
+
+
+def frame_means(record: dict[str, Any]) -> dict[str, float]:
+    """A record's numbers, and the means over its tiles of what was measured of each."""
+    means = {key: float(record[key]) for key in ESTIMATES if record.get(key) is not None}
+    tiles = record.get("tiles", [])
+    for key in QUALITIES:
+        values = [tile[key] for tile in tiles if key in tile]
+        if values:
+            means[key] = float(np.mean(values))
+    return means

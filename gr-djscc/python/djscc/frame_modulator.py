@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Modulator block: frames of symbols in, samples of the waveform out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pmt
+from numpy.typing import NDArray
+
+from djscc.waveform import FrameHeader, Modulator, WaveformSettings
+
+from .frame_tags import FRAME, read_header
+from .stream_block import Piece, StreamBlock
+
+
+class frame_modulator(StreamBlock):
+    """Modulates each frame that a ``djscc_frame`` tag begins; adds the silence that the receiver needs after the last.
+
+    Args:
+        settings: the waveform.
+    """
+
+    def __init__(self, settings: WaveformSettings | None = None) -> None:
+        StreamBlock.__init__(self, "frame_modulator", [np.complex64])
+        self._modulator = Modulator(settings)
+        self._header: FrameHeader | None = None
+        self._symbols: list[NDArray[np.complex64]] = []
+        self._missing = 0
+
+    @classmethod
+    def make(cls, symbol_rate: float = 1e6, samples_per_symbol: int = 2, roll_off: float = 0.25) -> frame_modulator:
+        """A frame modulator from plain values."""
+        return cls(WaveformSettings(symbol_rate, samples_per_symbol, roll_off))
+
+    def take(self, items: NDArray[np.complex64], tags: Sequence[tuple[int, Any, Any]]) -> Iterator[Piece]:
+        starts = {place: read_header(value) for place, key, value in tags if pmt.eq(key, FRAME)}
+        at = 0
+        while at < len(items):
+            if self._header is None:
+                if at not in starts:
+                    raise ValueError(
+                        f"symbol {self.nitems_read(0) + at} belongs to no frame: each frame's first symbol needs a djscc_frame "
+                        "tag with its header, as encoder_source gives it"
+                    )
+                self._header = starts[at]
+                self._missing = self._header.payload_symbols
+            part = items[at : at + self._missing].copy()
+            self._symbols.append(part)
+            self._missing -= len(part)
+            at += len(part)
+            if not self._missing:
+                yield Piece((self._modulator.modulate(self._header, np.concatenate(self._symbols)),))
+                self._header, self._symbols = None, []
+
+    def finish(self) -> Iterator[Piece]:
+        yield Piece((self._modulator.guard(),))

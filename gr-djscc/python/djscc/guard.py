@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors in blocks end the flowgraph: never a dead thread that leaves the others waiting.
+
+An exception that leaves Python's ``work()`` either kills the process or, as is GNU Radio's default, the block's thread alone, and
+the flowgraph then never ends. So each method that the scheduler calls is ``guarded``: it keeps the exception in ``block.error``,
+logs it, and tells the scheduler that the block is done, which ends its neighbours, and theirs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+WORK_DONE = -1
+
+
+def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``work``, ``general_work``, ``start`` or ``stop`` of a block, or a handler of its messages."""
+
+    @functools.wraps(method)  # GNU Radio finds message handlers by their name
+    def wrapper(self: Any, *arguments: Any) -> Any:
+        if self.error is not None:
+            return WORK_DONE
+        try:
+            return method(self, *arguments)
+        except Exception as error:
+            self.error = error
+            self.logger.error(f"ended by {type(error).__name__}: {error}")
+            return WORK_DONE
+
+    return wrapper

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A campaign's plan: which codecs, ratios, SNRs and channels to send which images over. One YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from djscc import DATA
+from djscc.errors import DjsccError
+
+LEVELS = ("flowgraph", "symbols")
+
+
+class PlanError(DjsccError):
+    """A plan that cannot be used; the message names the key and the remedy."""
+
+
+def parse_ratio(text: str | float) -> float:
+    """A ratio k/n as ``1/12`` or ``0.0833``, above 0 and at most 1."""
+    try:
+        value = float(Fraction(str(text).strip()))
+    except (ValueError, ZeroDivisionError) as error:
+        raise PlanError(f"ratio {text!r} is no number; write it like 1/12 or 0.0833") from error
+    if not 0 < value <= 1:
+        raise PlanError(f"ratio {text!r} is not between 0 and 1; it is channel symbols per source sample, like 1/12")
+    return value
+
+
+def resolve_data(name: str | Path) -> Path:
+    """The folder that ``name`` stands for: ``landsat`` is the shipped sample, all else a path."""
+    return DATA / "landsat" if str(name) == "landsat" else Path(name)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a campaign: one codec, channel, ratio, Es/N0 and seed."""
+
+    codec: str
+    channel: str
+    ratio: float
+    snr_db: float
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """The point's name, which is safe as a file name."""
+        codec, channel = (Path(n).stem for n in (self.codec, self.channel))
+        return f"{codec}_{channel}_r{self.ratio:.4f}_snr{self.snr_db:+05.1f}_s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All settings of a campaign; every field may stand in the YAML file.
+
+    ``level`` is ``flowgraph`` (the whole chain as a running GNU Radio flowgraph) or ``symbols`` (codec and symbol-level channel
+    only). ``told`` is whether the encoder is told the nominal Es/N0. ``impairments`` replace values of the channel.
+    """
+
+    name: str
+    ratios: tuple[float, ...]
+    snr_db: tuple[float, ...]
+    data: str = "landsat"
+    limit: int | None = None
+    level: str = "flowgraph"
+    codecs: tuple[str, ...] = ("adaptive",)
+    decoder: str | None = None
+    channels: tuple[str, ...] = ("awgn",)
+    impairments: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (1,)
+    told: bool = False
+    tiles_per_frame: int = 64
+    symbol_rate: float = 1e6
+    pictures: int = 16
+    metrics: tuple[str, ...] = ("mse", "psnr_db", "ssim", "ms_ssim", "lpips")
+
+    @staticmethod
+    def load(path: str | Path, **changes: Any) -> Plan:
+        """Read a plan; ``changes`` replace what it says. PlanError for anything that is wrong in it."""
+        try:
+            raw = yaml.safe_load(Path(path).read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise PlanError(f"plan {path}: cannot be read as YAML ({error})") from error
+        if not isinstance(raw, dict):
+            raise PlanError(f"plan {path}: must be a mapping of settings; see the shipped plans in {DATA / 'plans'}")
+        raw |= {k: v for k, v in changes.items() if v is not None}
+        known = {f.name for f in dataclasses.fields(Plan)}
+        if unknown := sorted(set(raw) - known):
+            raise PlanError(f"plan {path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        for key in ("ratios", "snr_db", "name"):
+            if key not in raw:
+                raise PlanError(f"plan {path}: {key} is missing")
+        try:
+            raw["ratios"] = tuple(parse_ratio(r) for r in _listed(raw["ratios"]))
+            for key, kind in (("snr_db", float), ("seeds", int), ("codecs", str), ("channels", str), ("metrics", str)):
+                if key in raw:
+                    raw[key] = tuple(kind(v) for v in _listed(raw[key]))
+            plan = Plan(**raw)
+        except (TypeError, ValueError) as error:
+            raise PlanError(f"plan {path}: {error}") from error
+        if plan.level not in LEVELS:
+            raise PlanError(f"plan {path}: level {plan.level!r} is unknown; known are {', '.join(LEVELS)}")
+        if bad := [s for s in plan.snr_db if not (math.isfinite(s) and -100 < s < 100)]:
+            raise PlanError(f"plan {path}: snr_db {bad} is not in dB between -100 and 100")
+        return plan
+
+    def points(self) -> Iterator[Point]:
+        """Every point of the plan, in a fixed order."""
+        for codec in self.codecs:
+            for channel in self.channels:
+                for ratio in self.ratios:
+                    for snr_db in self.snr_db:
+                        for seed in self.seeds:
+                            yield Point(codec, channel, ratio, snr_db, seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as run.yaml keeps them."""
+        return dataclasses.asdict(self)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a received frame: decoded tiles, their metrics where the originals are known, a line in the run log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from djscc.campaign.runlog import RunLog, now
+from djscc.campaign.scenes import Scenes
+from djscc.campaign.sender import scene_id
+from djscc.codec import Codec, CodecError, load_codec_by_id
+from djscc.imagery import TileSet
+from djscc.quality import METRICS, measure
+from djscc.waveform import FrameHeader, Modulator, ReceivedFrame, WaveformSettings
+
+MISSING = 128  # grey level of what did not arrive
+
+
+class FrameSink:
+    """Decode frames, measure and log them.
+
+    Codecs are found by the id in each header. Nothing here knows what was sent; ``references`` are there to score what came
+    out, and are matched to it by the scene id.
+
+    Args:
+        codecs: codecs that are loaded already; others are looked up by id (with decoder ``decoder``).
+        references: the original tiles, if they are at hand.
+        log: where to write records and pictures, if anywhere.
+        point: what the record says beside what the receiver knows (point, channel, snr_db ...).
+        pictures: how many tiles of a scene to keep as PNG.
+        metrics: which metrics to take.
+        settings: the waveform, for the on-air ratio.
+    """
+
+    def __init__(
+        self,
+        codecs: Sequence[Codec] = (),
+        references: TileSet | None = None,
+        log: RunLog | None = None,
+        point: Mapping[str, Any] | None = None,
+        pictures: int = 64,
+        metrics: Sequence[str] = METRICS,
+        settings: WaveformSettings | None = None,
+        decoder: str | None = None,
+    ) -> None:
+        self.codecs = {c.id: c for c in codecs}
+        self.references, self.log, self.pictures, self.metrics = references, log, pictures, tuple(metrics)
+        self.reference_id = None if references is None else scene_id(references.images)
+        self.point = dict(point or {})
+        self.decoder = decoder
+        self.modulator = Modulator(settings or WaveformSettings())
+        self.latest: NDArray[np.uint8] | None = None  # (N, H, W, C) tiles of the last frame
+        self.scenes = Scenes()
+        self.records: list[dict[str, Any]] = []
+
+    def accept(self, frame: ReceivedFrame) -> dict[str, Any]:
+        """Take one frame; returns its record, which was logged. A frame that cannot be decoded is logged as refused."""
+        header, report = frame.header, frame.report
+        known = frame.received & np.isfinite(frame.symbols)
+        record: dict[str, Any] = {
+            "time": now(),
+            "point": None,
+            **self.point,
+            "codec_id": f"{header.codec_id:08x}",
+            "scene_id": f"{header.scene_id:08x}",
+            "frame_number": header.frame_number,
+            "ratio": header.payload_symbols / self._samples(header),
+            "on_air_ratio": self.modulator.on_air_symbols(header) / self._samples(header),
+            "snr_est_db": finite(report.snr_db),
+            "cfo_hz": finite(report.cfo_hz),
+            "timing": finite(report.timing),
+            "clock_ppm": finite(report.clock_ppm),
+            "gain_db": finite(report.gain_db),
+            "lost_samples": int(report.lost_samples),
+            "erased": float(1 - known.mean()) if known.size else 1.0,
+            "received": True,
+        }
+        try:
+            codec = self._codec(header)
+            record["codec"] = codec.name
+            tiles = self._decode(codec, frame, known)
+        except CodecError as error:
+            record |= {"refused": str(error), "tiles": self._names(header)}
+        else:
+            self.latest = tiles
+            record["layers"] = header.layers[0] if len(set(header.layers)) == 1 else list(header.layers)
+            record["tiles"] = self._measured(header, tiles, known)
+        self.records.append(record)
+        if self.log is not None:
+            self.log.append(record)
+        return record
+
+    def lost(self, header: FrameHeader) -> dict[str, Any]:
+        """Log a frame that was sent and never came (only who knows what was sent can tell)."""
+        record = {
+            "time": now(),
+            "point": None,
+            **self.point,
+            "codec_id": f"{header.codec_id:08x}",
+            "scene_id": f"{header.scene_id:08x}",
+            "frame_number": header.frame_number,
+            "ratio": header.payload_symbols / self._samples(header),
+            "on_air_ratio": self.modulator.on_air_symbols(header) / self._samples(header),
+            "received": False,
+            "tiles": self._names(header),
+        }
+        self.records.append(record)
+        if self.log is not None:
+            self.log.append(record)
+        return record
+
+    @staticmethod
+    def _samples(header: FrameHeader) -> int:
+        return header.tile_count * header.tile_height * header.tile_width * header.bands
+
+    def _codec(self, header: FrameHeader) -> Codec:
+        if header.codec_id not in self.codecs:
+            self.codecs[header.codec_id] = load_codec_by_id(header.codec_id, self.decoder)
+        codec = self.codecs[header.codec_id]
+        per_layer = codec.symbols_per_layer(header.tile_height, header.tile_width)
+        if (header.bands, header.symbols_per_layer) != (codec.bands, per_layer) or max(header.layers) > codec.layers:
+            raise CodecError(
+                f"the header's {header.bands} bands, {header.symbols_per_layer} symbols a layer and {max(header.layers)} layers "
+                f"do not fit codec {codec.name} ({codec.bands}, {per_layer}, at most {codec.layers}) at "
+                f"{header.tile_height} x {header.tile_width}"
+            )
+        return codec
+
+    def _decode(self, codec: Codec, frame: ReceivedFrame, known: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        header = frame.header
+        layers = np.array(header.layers)
+        starts = np.concatenate([[0], np.cumsum(layers)[:-1]]) * header.symbols_per_layer
+        shape = (header.tile_count, header.tile_height, header.tile_width, header.bands)
+        tiles = np.full(shape, MISSING, dtype=np.uint8)
+        for count in np.unique(layers):
+            chosen = np.flatnonzero(layers == count)
+            index = starts[chosen, None] + np.arange(count * header.symbols_per_layer)
+            arrived = known[index].any(axis=1)
+            index, chosen = index[arrived], chosen[arrived]
+            if len(chosen):
+                tiles[chosen] = codec.decode(
+                    frame.symbols[index],
+                    frame.noise_variance[index],
+                    known[index],
+                    header.tile_height,
+                    header.tile_width,
+                )
+        return tiles
+
+    def _names(self, header: FrameHeader) -> list[dict[str, Any]]:
+        entries = []
+        for i in range(header.tile_index, header.tile_index + header.tile_count):
+            entry: dict[str, Any] = {"index": i}
+            if self._matches(header):
+                assert self.references is not None
+                entry["name"] = self.references.names[i]
+                if self.references.labels is not None:
+                    entry["label"] = int(self.references.labels[i])
+            entries.append(entry)
+        return entries
+
+    def _matches(self, header: FrameHeader) -> bool:
+        return (
+            self.references is not None
+            and header.scene_id == self.reference_id
+            and header.tile_index + header.tile_count <= len(self.references)
+            and self.references.images.shape[1:] == (header.tile_height, header.tile_width, header.bands)
+        )
+
+    def _measured(
+        self, header: FrameHeader, tiles: NDArray[np.uint8], known: NDArray[np.bool_]
+    ) -> list[dict[str, Any]]:
+        entries = self._names(header)
+        ends = np.cumsum(header.layers) * header.symbols_per_layer
+        for entry, start, end in zip(entries, np.concatenate([[0], ends[:-1]]), ends, strict=True):
+            entry["erased"] = round(float(1 - known[start:end].mean()), 4)
+        if self._matches(header):
+            assert self.references is not None
+            originals = self.references.images[header.tile_index : header.tile_index + header.tile_count]
+            for name, values in measure(originals, tiles, self.metrics).items():
+                for entry, value in zip(entries, values, strict=True):
+                    entry[name] = float(f"{value:.6g}")
+        if self.log is not None:
+            folder = self.point.get("point") or f"scene-{header.scene_id:08x}"
+            image = self.scenes.add(header, tiles, np.array([entry["erased"] < 1 for entry in entries]))
+            if image is not None:
+                self.log.save_picture(image, "received", folder)
+            else:
+                for entry, tile in zip(entries, tiles, strict=True):
+                    if entry["index"] < self.pictures:
+                        self.log.save_picture(tile, "received", folder, f"{entry['index']:05d}")
+        return entries
+
+
+def save_originals(log: RunLog, tiles: TileSet, pictures: int) -> None:
+    """Write the first ``pictures`` originals beside what was received, for the report."""
+    for index, tile in enumerate(tiles.images[:pictures]):
+        log.save_picture(tile, "sent", f"{index:05d}")
+
+
+def finite(value: float | None) -> float | None:
+    """A number for JSON: None for what is not finite."""
+    return None if value is None or not np.isfinite(value) else float(f"{float(value):.6g}")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folder of a run: settings, an append-only log of one JSON line a frame, and pictures.
+
+``run.yaml`` holds all settings, seeds, versions and codec ids; ``frames.jsonl`` what was received (or lost), frame by frame, with
+a list of its tiles; ``sent/`` and ``received/<point>/`` pictures. A torn last line (power cut, kill) loses that line only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+from djscc import __version__
+from djscc.errors import DjsccError
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,150}\Z")
+
+
+class RunError(DjsccError):
+    """A run folder that cannot be used; the message names it and the remedy."""
+
+
+class RunLog:
+    """One run folder. Opening makes the folder unless ``must_exist``; nothing that is there is ever overwritten or cut."""
+
+    def __init__(self, folder: str | Path, must_exist: bool = False) -> None:
+        self.folder = Path(folder)
+        self.frames = self.folder / "frames.jsonl"
+        if must_exist and not self.frames.is_file():
+            raise RunError(f"{self.folder}: no run there (frames.jsonl is missing); give the folder that --run named")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be made ({error.strerror}); choose another --run folder") from error
+
+    def settings(self) -> dict[str, Any]:
+        """What run.yaml says; empty when there is none yet."""
+        file = self.folder / "run.yaml"
+        if not file.exists():
+            return {}
+        try:
+            settings = yaml.safe_load(file.read_text())
+        except yaml.YAMLError as error:
+            raise RunError(f"{file}: not YAML ({error}); restore it, frames.jsonl is untouched") from error
+        return settings if isinstance(settings, dict) else {}
+
+    def start(self, settings: Mapping[str, Any]) -> None:
+        """Write run.yaml, or, when the run is there already, check that it is the same run.
+
+        Raises RunError when the folder holds a run with other settings: its results would be mixed up with the new ones.
+        """
+        plain = json.loads(json.dumps(settings))
+        old = self.settings()
+        if old:
+            differing = sorted(
+                k for k in plain.keys() | old["settings"].keys() if plain.get(k) != old["settings"].get(k)
+            )
+            if differing:
+                was = ", ".join(f"{k}: {old['settings'].get(k)!r} there, {plain.get(k)!r} now" for k in differing)
+                raise RunError(f"{self.folder}: holds a run with other settings ({was}); choose another --run folder")
+            return
+        versions = {"djscc": __version__, "python": platform.python_version(), "numpy": np.__version__}
+        text = yaml.safe_dump(
+            {"started": now(), "versions": versions, "machine": platform.machine(), "settings": plain}, sort_keys=False
+        )
+        temporary = self.folder / "run.yaml.tmp"
+        temporary.write_text(text)
+        temporary.replace(self.folder / "run.yaml")
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one frame to the log, on disk when this returns."""
+        line = json.dumps(record, allow_nan=False, separators=(",", ":"))
+        descriptor = os.open(self.frames, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            # one write, so that several processes may append to one log
+            os.write(descriptor, b"\n" * torn + line.encode() + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Every frame of the log. Damaged lines are skipped; a frame of a campaign point that was logged twice counts once."""
+        seen = set()
+        try:
+            file = self.frames.open("rb")
+        except OSError as error:
+            raise RunError(f"{self.folder}: no run there (frames.jsonl: {error.strerror})") from error
+        with file:
+            for line in file:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if not isinstance(record, dict):
+                    continue
+                if record.get("point") is not None:
+                    key = (record["point"], record.get("scene_id"), record.get("frame_number"))
+                    if key in seen:
+                        continue
+                    seen.add(key)
+                yield record
+
+    def tiles(self) -> list[dict[str, Any]]:
+        """Every tile of the log as one flat mapping: what its frame's record says and what its own entry says."""
+        out = []
+        for record in self.records():
+            frame = {k: v for k, v in record.items() if k != "tiles"}
+            out += [frame | tile for tile in record.get("tiles", ())]
+        return out
+
+    def save_picture(self, image: NDArray[np.uint8], *parts: str) -> Path:
+        """Write a PNG at ``parts`` (folders and a name, each a safe file name) below the run folder."""
+        for part in parts:
+            if not SAFE_NAME.match(part):
+                raise RunError(f"{part!r} is no safe file name")
+        path = self.folder.joinpath(*parts).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(temporary, format="PNG")
+        temporary.replace(path)
+        return path
+
+
+def now() -> str:
+    """The time as ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a transmitter sends: tiles, encoded and grouped into frames that describe themselves."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from djscc.codec import Codec
+from djscc.imagery import TileSet
+from djscc.waveform import FrameHeader
+
+
+class FrameSource:
+    """An iterable of (header, payload): the frames of one scene, encoded as they are asked for.
+
+    Args:
+        tiles: what to send.
+        codec: the codec whose encoder is used.
+        layers: layers of symbols to send of each tile.
+        told_snr_db: the Es/N0 that the encoder is told, or None.
+        tiles_per_frame: tiles in one frame (the last may hold fewer).
+        image_size: height and width of the image that the tiles were cut from; (0, 0) when they are images of their own.
+        first_frame: number of the first frame.
+    """
+
+    def __init__(
+        self,
+        tiles: TileSet,
+        codec: Codec,
+        layers: int,
+        told_snr_db: float | None = None,
+        tiles_per_frame: int = 64,
+        image_size: tuple[int, int] = (0, 0),
+        first_frame: int = 0,
+    ) -> None:
+        if tiles_per_frame < 1:
+            raise ValueError(f"{tiles_per_frame} tiles in a frame: at least 1")
+        self.tiles, self.codec, self.layers, self.told_snr_db = tiles, codec, layers, told_snr_db
+        self.tiles_per_frame, self.image_size, self.first_frame = tiles_per_frame, image_size, first_frame
+        self.scene_id = scene_id(tiles.images)
+
+    def __len__(self) -> int:
+        return -(-len(self.tiles) // self.tiles_per_frame)
+
+    def header(self, index: int) -> FrameHeader:
+        """The header of frame ``index`` of the scene."""
+        first = index * self.tiles_per_frame
+        count = min(self.tiles_per_frame, len(self.tiles) - first)
+        _, height, width, bands = self.tiles.images.shape
+        number = (self.first_frame + index) & 0xFFFF
+        return FrameHeader(
+            codec_id=self.codec.id,
+            scene_id=self.scene_id,
+            frame_number=number,
+            tile_index=first,
+            tiles_total=len(self.tiles),
+            layers=(self.layers,) * count,
+            symbols_per_layer=self.codec.symbols_per_layer(height, width),
+            tile_height=height,
+            tile_width=width,
+            bands=bands,
+            image_height=self.image_size[0],
+            image_width=self.image_size[1],
+            seed=number,
+        )
+
+    def __iter__(self) -> Iterator[tuple[FrameHeader, NDArray[np.complex64]]]:
+        for index in range(len(self)):
+            first = index * self.tiles_per_frame
+            part = self.tiles.images[first : first + self.tiles_per_frame]
+            yield self.header(index), self.codec.encode(part, self.layers, self.told_snr_db).reshape(-1)
+
+
+def scene_id(images: NDArray[np.uint8]) -> int:
+    """The 32-bit name of a set of tiles: the CRC-32 of their samples."""
+    return zlib.crc32(images.tobytes())

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sum up the records of frames: the result keys of the command line, and a table over the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from djscc.quality import METRICS, summarise
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
+
+
+def sum_up(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Result keys of one run: means over images, counts of frames, and ``per_image`` values (None where it was lost)."""
+    received = [r for r in records if r["received"]]
+    tiles = [tile for r in records for tile in r["tiles"]]
+    measured = [t for t in tiles if t.get("psnr_db") is not None]
+    sizes = [r["ratio"] * 1.0 for r in records]
+    result: dict[str, Any] = dict(summarise(measured))
+    result |= {
+        "images": len(measured),
+        "images_sent": len(tiles),
+        "ratio": _mean(sizes),
+        "on_air_ratio": _mean(r["on_air_ratio"] for r in records),
+        "frames_sent": len(records),
+        "frames_received": len(received),
+        "snr_est_db": _mean(r.get("snr_est_db") for r in received),
+        "per_image": {
+            key: [t.get(key) for t in tiles] for key in ("name", *METRICS) if any(t.get(key) is not None for t in tiles)
+        },
+    }
+    return result
+
+
+def table(records: Iterable[dict[str, Any]], metric: str = "psnr_db") -> str:
+    """A text table of the mean of ``metric``: a row for each codec, channel and ratio, a column for each Es/N0."""
+    cells: dict[tuple[str, str, float], dict[float, list[float]]] = {}
+    lost = 0
+    for r in records:
+        row = cells.setdefault((r["codec"], r.get("channel") or "-", round(r["ratio"], 5)), {})
+        cell = row.setdefault(r["snr_db"], [])
+        cell += [t[metric] for t in r["tiles"] if t.get(metric) is not None]
+        lost += not r["received"]
+    columns = sorted({snr for row in cells.values() for snr in row})
+    lines = [f"{metric:<32}" + "".join(f"{snr:>8g}" for snr in columns) + "   Es/N0 in dB"]
+    for (codec, channel, ratio), row in sorted(cells.items()):
+        values = (f"{np.mean(row[s]):8.2f}" if row.get(s) else f"{'-':>8}" for s in columns)
+        lines.append(f"{codec:<12.12} {channel:<12.12} 1/{1 / ratio:<4.3g}" + "".join(values))
+    if lost:
+        lines.append(f"{lost} frames were lost")
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command ``djscc``. Exit codes: 0 done, 1 failed (a message says why and what to do), 2 wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from djscc import __version__
+from djscc.cli import doctor, link, radio, runs, train
+from djscc.errors import DjsccError
+
+__all__ = ["main"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; each station of the way adds its own commands."""
+    top = argparse.ArgumentParser(
+        prog="djscc",
+        description="Send Earth-observation imagery by deep joint source-channel coding, and learn what arrives is worth.",
+        epilog="Every command has --help with an example that runs. `djscc doctor` tells what is installed and what is missing.",
+    )
+    top.add_argument("--version", action="version", version=f"djscc {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (link, runs, radio, train, doctor):
+        module.add_commands(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the entry point of the script ``djscc``."""
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.run(arguments) or 0
+    except DjsccError as error:
+        print(f"djscc {arguments.command}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"djscc {arguments.command}: stopped; what was logged is kept", file=sys.stderr)
+        return 1

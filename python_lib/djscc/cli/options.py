@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options that several commands share, each said once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import textwrap
+from pathlib import Path
+from typing import Any, NoReturn
+
+from djscc import DATA
+from djscc.campaign.plan import PlanError, parse_ratio
+from djscc.errors import DjsccError
+
+
+class OutputError(DjsccError):
+    """A result file that cannot be written."""
+
+
+def command(
+    commands: Any, name: str, run: Any, help: str, description: str = "", example: str = ""
+) -> argparse.ArgumentParser:
+    """Add one command with its help and a runnable example."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=textwrap.dedent(description) or help,
+        epilog=f"example:\n  {example}" if example else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def shipped(kind: str) -> str:
+    """Names of the YAML files of one kind that the library ships."""
+    return ", ".join(sorted(path.stem for path in (DATA / kind).glob("*.yaml")))
+
+
+def decibels(text: str) -> float:
+    """A finite number of dB."""
+    return _number(text, "dB")
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    return _number(text, "a unit as the help says")
+
+
+def _number(text: str, unit: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        _refuse(f"{text!r} is no number (in {unit})")
+    if not math.isfinite(value):
+        _refuse(f"{text!r} is not finite (in {unit})")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        _refuse(f"{text!r} is no whole number")
+    if value < 1:
+        _refuse(f"{text!r} must be at least 1")
+    return value
+
+
+def ratio(text: str) -> float:
+    """A ratio like 1/12."""
+    try:
+        return parse_ratio(text)
+    except PlanError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _refuse(message: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(message)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        default="landsat",
+        metavar="DIR",
+        help="folder (or .zip) of tiles of one size, one folder a class, as EuroSAT comes; default: the shipped Landsat tiles",
+    )
+    parser.add_argument("--limit", type=count, metavar="N", help="take N tiles, spread evenly over the folder")
+
+
+def add_codec(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--codec", default="adaptive", metavar="NAME", help="name or folder of a codec (default: adaptive)"
+    )
+    parser.add_argument(
+        "--decoder", metavar="NAME", help="which of the codec's decoders (default: its first, the strongest)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as JSON")
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=1, help="seed of every random draw (default: 1)")
+
+
+def write_json(path: Path | None, result: Any) -> None:
+    """Write a result file whole or not at all."""
+    if path is None:
+        return
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"--json {path}: cannot be written ({error.strerror}); choose another file") from error

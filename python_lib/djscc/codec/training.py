@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Train a codec from one YAML file: ``djscc train CONFIG.yaml``.
+
+Every random draw of a step comes from generators seeded by (seed, step), and the learning rate is a function of the step:
+a run that was killed goes on from its last checkpoint exactly as if nothing had happened, and a finished run can be
+extended by raising ``steps``. Checkpoints and weights are safetensors. Several GPUs: ``torchrun --nproc-per-node N``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from djscc.channels import symbols as channel
+from djscc.codec import networks
+from djscc.codec.optimiser import Muon
+from djscc.errors import DjsccError
+from djscc.imagery import load_tiles
+
+
+class ConfigError(DjsccError):
+    """A training configuration that cannot be used; the message names the key."""
+
+
+@dataclass
+class TrainingConfig:
+    """All of a training run. ``snr_db`` and ``layers_sent`` are the ranges that each image draws from, uniformly and
+    log-uniformly; the ``*_rate`` are the shares of images to which an impairment is applied."""
+
+    name: str
+    data: dict[str, list[str]]
+    layers: int
+    encoder: dict[str, Any]
+    decoders: dict[str, dict[str, Any]]
+    steps: int
+    bands: int = 3
+    batch: int = 64
+    seed: int = 1
+    lr: float = 1e-3
+    optimiser: str = "adamw"
+    weight_decay: float = 0.0
+    warmup: int = 200
+    decay_share: float = 0.5
+    gradient_clip: float = 1.0
+    precision: str = "bf16"
+    augment: bool = True
+    snr_db: tuple[float, float] = (-10.0, 22.0)
+    layers_sent: tuple[int, int] = (2, 48)
+    told_rate: float = 0.7
+    told_error_db: float = 1.0
+    estimate_error_db: float = 0.4
+    fading_rate: float = 0.25
+    truncation_rate: float = 0.15
+    erasure_rate: float = 0.15
+    phase_rate: float = 0.2
+    peak_weight: float = 0.0
+    peak_power: float = 4.0
+    decoder_weights: dict[str, float] = field(default_factory=dict)
+    validate_every: int = 500
+    validation_tiles: int = 512
+    validation_points: list[tuple[int, float]] = field(default_factory=list)
+
+    @staticmethod
+    def load(path: str | Path, changes: Sequence[str] = ()) -> TrainingConfig:
+        """Read a YAML file; ``changes`` are ``key=value`` texts that replace what it says. ConfigError for bad keys."""
+        try:
+            raw = yaml.safe_load(Path(path).read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{path}: must be a mapping of settings, see the shipped configurations")
+        for change in changes:
+            key, separator, value = change.partition("=")
+            if not separator:
+                raise ConfigError(f"--set {change!r}: write it as key=value")
+            raw[key] = yaml.safe_load(value)
+        known = {f.name for f in dataclasses.fields(TrainingConfig)}
+        if unknown := sorted(set(raw) - known):
+            raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        try:
+            return TrainingConfig(**raw)
+        except TypeError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+
+class Model(nn.Module):
+    """One encoder and the decoders that are trained with it."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        super().__init__()
+        self.encoder = _build(networks.ENCODERS, config.encoder, config)
+        self.decoders = nn.ModuleDict({n: _build(networks.DECODERS, d, config) for n, d in config.decoders.items()})
+
+
+def _build(families: dict[str, type[nn.Module]], spec: dict[str, Any], config: TrainingConfig) -> nn.Module:
+    options = dict(spec)
+    family = options.pop("family", None)
+    if family not in families:
+        raise ConfigError(f"network family {family!r} is unknown; known are {', '.join(families)}")
+    return families[family](bands=config.bands, layers=config.layers, **options)
+
+
+@dataclass
+class Draw:
+    """What one step draws: for B images, the plan and the channel of each."""
+
+    sent: Tensor  # (B,) layers that are sent
+    received: Tensor  # (B,) layers that arrive, at most those sent
+    snr_db: Tensor  # (B,) Es/N0
+    told_db: Tensor  # (B,) what the encoder was told
+    told: Tensor  # (B,) 1 where it was told
+
+    @staticmethod
+    def fixed(count: int, layers: int, snr_db: float) -> Draw:
+        sent = torch.full((count,), layers)
+        snr = torch.full((count,), float(snr_db))
+        return Draw(sent, sent, snr, snr, torch.ones(count))
+
+
+def draw(config: TrainingConfig, generator: torch.Generator) -> Draw:
+    def uniform() -> Tensor:
+        return torch.rand(config.batch, generator=generator)
+
+    low, high = config.layers_sent
+    sent = (low * ((high + 1) / low) ** uniform()).floor().clamp(low, high).long()
+    cut = (sent * uniform()).floor().clamp_min(1).long()
+    received = torch.where(uniform() < config.truncation_rate, cut, sent)
+    snr_db = config.snr_db[0] + (config.snr_db[1] - config.snr_db[0]) * uniform()
+    told = (uniform() < config.told_rate).float()
+    error = config.told_error_db * torch.randn(config.batch, generator=generator)
+    return Draw(sent, received, snr_db, snr_db + error, told)
+
+
+def transmit(
+    symbols: Tensor, plan: Draw, config: TrainingConfig | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Send (B, layers, h, w, 2) over the symbol-level channel; returns what arrives and its reliability.
+
+    With ``config`` None the channel is AWGN alone, the receiver knowing the noise variance.
+    """
+    b, layers, h, w, _ = symbols.shape
+    device = symbols.device
+    variance = channel.noise_variance(plan.snr_db.to(device))[:, None].expand(b, layers * h * w)
+    known = (torch.arange(layers, device=device)[None] < plan.received.to(device)[:, None]).float()
+    known = known[:, :, None].expand(b, layers, h * w).reshape(b, -1)
+    flat = symbols.reshape(b, -1, 2)
+    if config is not None:
+
+        def uniform() -> Tensor:
+            return torch.rand((b, 1), generator=generator).to(device)
+
+        def chosen(rate: float) -> Tensor:
+            return (uniform() < rate).float()
+
+        # what an ideal equaliser leaves of a fade after de-interleaving: noise that differs from symbol to symbol
+        k_factor = 10 ** (0.3 + 1.7 * uniform()).expand(b, layers * h * w)
+        gain = channel.rician_gain((b, layers * h * w), k_factor, generator=None).clamp_min(1e-2)
+        fading = chosen(config.fading_rate)
+        variance = variance / (1 + fading * (gain - 1))
+        lost = (torch.rand((b, layers * h * w), generator=generator).to(device) < 0.5 * uniform()).float()
+        known = known * (1 - chosen(config.erasure_rate) * lost)
+        phase = torch.randn((b, 1), generator=generator).to(device) * 0.12 * chosen(config.phase_rate)
+        flat = channel.rotate(flat, phase)
+    received = channel.awgn(flat, variance)
+    if config is not None and config.estimate_error_db > 0:
+        error = torch.randn((b, 1), generator=generator).to(device) * config.estimate_error_db
+        variance = variance * 10 ** (error / 10)
+    reliability = known / (1 + variance)
+    shape = (b, layers, h, w)
+    return (received * known[..., None]).view(*shape, 2), reliability.view(shape)
+
+
+def encode(encoder: nn.Module, image: Tensor, plan: Draw, bf16: bool) -> Tensor:
+    """Run an encoder and normalise the power of the layers sent: (B, layers, h, w, 2)."""
+    device = image.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        symbols = encoder(image, plan.sent.to(device), plan.told_db.to(device), plan.told.to(device))
+    kept = (torch.arange(symbols.shape[1], device=device)[None] < plan.sent.to(device)[:, None]).float()
+    return networks.normalise_power(symbols, kept)
+
+
+def per_image_mse(image: Tensor, decoded: Tensor) -> Tensor:
+    return (image - decoded).square().mean((1, 2, 3))
+
+
+def augment(image: Tensor, generator: torch.Generator) -> Tensor:
+    """One of the eight symmetries of the square for each image of (B, C, H, W)."""
+    for dims in ((2,), (3,)):
+        flip = torch.rand(len(image), generator=generator) < 0.5
+        image = torch.where(flip[:, None, None, None], image.flip(dims), image)
+    if image.shape[2] == image.shape[3]:
+        turn = torch.rand(len(image), generator=generator) < 0.5
+        image = torch.where(turn[:, None, None, None], image.transpose(2, 3), image)
+    return image
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """Trapezoid: a linear warm-up, a constant stretch, a linear decay over the last ``decay_share`` of the steps."""
+    rise = min(1.0, (step + 1) / max(1, config.warmup))
+    fall = min(1.0, (config.steps - step) / max(1.0, config.decay_share * config.steps))
+    return config.lr * min(rise, fall)
+
+
+def optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    if config.optimiser == "adamw":
+        return [
+            torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.99))
+        ]
+    if config.optimiser == "muon":
+        kernels = [p for n, p in model.named_parameters() if p.ndim == 4]
+        others = [p for n, p in model.named_parameters() if p.ndim != 4]
+        return [
+            Muon(kernels, lr=config.lr, weight_decay=config.weight_decay),
+            torch.optim.AdamW(others, lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.99)),
+        ]
+    raise ConfigError(f"optimiser {config.optimiser!r} is unknown; known are adamw, muon")
+
+
+def save_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optimizer], step: int) -> None:
+    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
+    for i, optim in enumerate(optims):
+        for j, state in optim.state_dict()["state"].items():
+            tensors |= {f"optim.{i}.{j}.{k}": v.contiguous() for k, v in state.items()}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata={"step": str(step)})
+    temporary.replace(path)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optimizer]) -> int:
+    from safetensors import safe_open
+
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        step = int(file.metadata()["step"])
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    for i, optim in enumerate(optims):
+        states: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith(f"optim.{i}."):
+                _, _, j, name = key.split(".", 3)
+                states.setdefault(int(j), {})[name] = value
+        optim.load_state_dict({"state": states, "param_groups": optim.state_dict()["param_groups"]})
+    return step
+
+
+@torch.inference_mode()
+def validate(model: Model, images: Tensor, config: TrainingConfig, device: torch.device) -> dict[str, float]:
+    """Mean of per-tile PSNR in dB at each validation point, for each decoder."""
+    generator = torch.Generator().manual_seed(config.seed)
+    torch.manual_seed(config.seed)
+    result: dict[str, float] = {}
+    bf16 = config.precision == "bf16"
+    for layers, snr_db in config.validation_points:
+        sums = dict.fromkeys(model.decoders, 0.0)
+        for batch in images.split(128):
+            image = batch.to(device).float() / 255
+            plan = Draw.fixed(len(image), layers, snr_db)
+            received, reliability = transmit(encode(model.encoder, image, plan, bf16), plan, None, generator)
+            for name, decoder in model.decoders.items():
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    decoded = decoder(received, reliability)
+                mse = per_image_mse(image, (decoded.float().clamp(0, 1) * 255).round() / 255)
+                sums[name] += float((-10 * mse.clamp_min(1e-10).log10()).sum())
+        for name, total in sums.items():
+            result[f"{name}/{layers}@{snr_db:g}dB"] = round(total / len(images), 3)
+    return result
+
+
+def _tiles(paths: list[str], limit: int | None = None) -> Tensor:
+    tiles = load_tiles([os.path.expandvars(p) for p in paths]).take(limit)
+    return torch.from_numpy(tiles.images).permute(0, 3, 1, 2).contiguous()
+
+
+def train(config: TrainingConfig, out: Path, device_name: str | None = None, progress: bool = True) -> Path:
+    """Train (or go on training) in folder ``out``; returns the folder of the finished codec, ``out/codec``."""
+    from djscc.codec.weights import save_codec
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    device = torch.device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if world > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
+    out.mkdir(parents=True, exist_ok=True)
+    images = _tiles(config.data["train"])
+    validation = _tiles(config.data["validation"], config.validation_tiles)
+    torch.manual_seed(config.seed)
+    model = Model(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optims = optimisers(model, config)
+    checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
+    step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
+    if curve.exists():  # lines written after the checkpoint was are written again
+        kept = [line for line in curve.read_text().splitlines() if json.loads(line)["step"] <= step]
+        curve.write_text("".join(line + "\n" for line in kept))
+    if rank == 0:
+        (out / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+    bf16 = config.precision == "bf16"
+    per_epoch = len(images) // (config.batch * world)
+    if per_epoch < 1:
+        raise ConfigError(f"{len(images)} training tiles are fewer than one batch of {config.batch * world}")
+    order, order_epoch = torch.empty(0), -1
+    bar = tqdm(total=config.steps, initial=step, disable=not progress or rank > 0, unit="step", smoothing=0.05)
+    started, running = time.monotonic(), 0.0
+    while step < config.steps:
+        epoch, within = divmod(step, per_epoch)
+        if epoch != order_epoch:
+            order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed * 7919 + epoch))
+            order_epoch = epoch
+        seed = (config.seed * 1_000_003 + step) * world + rank
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        index = order[(within * world + rank) * config.batch :][: config.batch]
+        image = images[index].float() / 255
+        if config.augment:
+            image = augment(image, generator)
+        image = image.to(device).contiguous(memory_format=torch.channels_last)
+        plan = draw(config, generator)
+        symbols = encode(model.encoder, image, plan, bf16)
+        received, reliability = transmit(symbols, plan, config, generator)
+        loss = torch.zeros((), device=device)
+        for name, decoder in model.decoders.items():
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                decoded = decoder(received, reliability)
+            mse = per_image_mse(image, decoded.float())
+            loss = loss + config.decoder_weights.get(name, 1.0) * (mse + 1e-6).log().mean()
+            running = 0.98 * running + 0.02 * float(-10 * mse.detach().log10().mean())
+        if config.peak_weight:
+            power = symbols.square().sum(-1)
+            loss = loss + config.peak_weight * F.relu(power - config.peak_power).mean()
+        for optim in optims:
+            optim.zero_grad(set_to_none=True)
+        loss.backward()
+        if world > 1:
+            for p in model.parameters():
+                if p.grad is not None:
+                    dist.all_reduce(p.grad)
+                    p.grad /= world
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        rate = learning_rate(step, config)
+        step += 1
+        if torch.isfinite(norm):
+            for optim in optims:
+                for group in optim.param_groups:
+                    group["lr"] = rate
+                optim.step()
+        bar.update()
+        if step % config.validate_every == 0 or step == config.steps:
+            if rank == 0:
+                line = {"step": step, "lr": round(rate, 7), "seconds": round(time.monotonic() - started, 1)}
+                line |= {"train_psnr_db": round(running, 3)} | validate(model, validation, config, device)
+                with curve.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                save_checkpoint(checkpoint, model, optims, step)
+                first = (
+                    f"{config.validation_points[0][0]}@{config.validation_points[0][1]:g}dB"
+                    if config.validation_points
+                    else ""
+                )
+                bar.set_postfix_str(" ".join(f"{k} {v} dB" for k, v in line.items() if k.endswith(first) and "/" in k))
+            if world > 1:
+                dist.barrier()
+    bar.close()
+    if rank == 0:
+        save_codec(
+            out / "codec",
+            model.encoder,
+            dict(model.decoders.items()),
+            config,
+            validate(model, validation, config, device),
+        )
+    if world > 1:
+        dist.destroy_process_group()
+    return out / "codec"

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Earth-observation images in and out: folders of tiles, whole images cut into tiles and put together again."""
+
+from djscc.imagery.folders import ImageError, TileSet, load_image, load_tiles
+from djscc.imagery.tiling import cut, paste
+
+__all__ = ["ImageError", "TileSet", "cut", "load_image", "load_tiles", "paste"]

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read tiles from a folder, as EuroSAT comes: one folder a class, or no class folders at all. A .zip reads the same way."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from djscc.errors import DjsccError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
+
+class ImageError(DjsccError):
+    """An image or folder of images that cannot be used; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class TileSet:
+    """Tiles of one size with their names and, where the folders name classes, their labels.
+
+    ``images`` is uint8 (N, H, W, 3); ``labels`` int64 (N,) indices into ``classes``, or None; ``names`` are paths relative
+    to the folder.
+    """
+
+    images: NDArray[np.uint8]
+    names: tuple[str, ...]
+    labels: NDArray[np.int64] | None = None
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, count: int | None) -> TileSet:
+        """The first ``count`` tiles, spread evenly over the set so that every class is there; None takes all."""
+        if count is None or count >= len(self):
+            return self
+        if count < 1:
+            raise ImageError(f"limit {count}: ask for at least one tile")
+        index = (np.arange(count) * len(self)) // count
+        labels = None if self.labels is None else self.labels[index]
+        return TileSet(self.images[index], tuple(self.names[i] for i in index), labels, self.classes)
+
+
+def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode one image to uint8 (H, W, 3); raises ImageError with ``name`` when it does not decode."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            if image.mode not in ("RGB", "RGBA", "L", "P", "CMYK", "1", "LA"):
+                raise ImageError(f"{name}: pixel type {image.mode} is not 8-bit; convert it to 8-bit RGB first")
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        raise ImageError(f"{name}: not an image that can be decoded ({error}); remove or replace it") from error
+
+
+def load_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read one image file to uint8 (H, W, 3)."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    return decode_image(data, str(path))
+
+
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in SUFFIXES and file.is_file():
+                yield file.relative_to(path).as_posix(), file.read_bytes()
+    elif path.suffix == ".zip" and path.is_file():
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for name in sorted(archive.namelist()):
+                    if name.lower().endswith(SUFFIXES):
+                        yield name, archive.read(name)
+        except zipfile.BadZipFile as error:
+            raise ImageError(f"{path}: not a zip archive that can be read ({error}); fetch it again") from error
+    else:
+        raise ImageError(f"{path}: no such folder (nor .zip); give a folder of images, one folder a class")
+
+
+def load_tiles(paths: str | Path | Sequence[str | Path]) -> TileSet:
+    """Load every image below one or more folders (or .zip archives); all must have one size.
+
+    The class of a tile is the name of the folder that it lies in; there are labels only when there are at least two such
+    folders. Raises ImageError for a missing folder, no images, an image that does not decode, or unequal sizes.
+    """
+    sources = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    images: list[NDArray[np.uint8]] = []
+    names: list[str] = []
+    for source in sources:
+        for name, data in _files(Path(source)):
+            image = decode_image(data, f"{source}: {name}")
+            if images and image.shape != images[0].shape:
+                raise ImageError(
+                    f"{source}: {name} is {image.shape[1]} x {image.shape[0]}, the tiles before it "
+                    f"{images[0].shape[1]} x {images[0].shape[0]}; a tile folder holds tiles of one size"
+                )
+            images.append(image)
+            names.append(name)
+    if not images:
+        raise ImageError(f"{', '.join(map(str, sources))}: no images ({', '.join(SUFFIXES)}) below it")
+    parents = [Path(name).parent.name for name in names]
+    classes = tuple(sorted(set(parents)))
+    labels = None
+    if len(classes) > 1:
+        labels = np.array([classes.index(parent) for parent in parents], dtype=np.int64)
+    return TileSet(np.stack(images), tuple(names), labels, classes if labels is not None else ())

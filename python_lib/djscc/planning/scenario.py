@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A planning scenario: users, their channels and wishes, and what they share. One YAML file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from djscc.campaign import PlanError, parse_ratio
+from djscc.errors import DjsccError
+from djscc.semantic_loss import LOSSES
+
+THERMAL_NOISE_290_K_DBW_HZ = -203.98
+
+
+class ScenarioError(DjsccError):
+    """A scenario that cannot be used; the message names the file, the key and the remedy."""
+
+
+@dataclass(frozen=True)
+class User:
+    """One receiver of images.
+
+    ``gain_db`` is received over transmitted power, antennas and all losses counted; ``margin_db`` how much lower it may be in the
+    worst case that is planned for. ``weight`` multiplies the loss: at 2 a loss counts twice. ``image`` is height, width and bands
+    of each of the ``images`` to be sent within the deadline; ``metric`` the loss that counts for this user.
+    """
+
+    name: str
+    gain_db: float
+    metric: str = "ssim"
+    weight: float = 1.0
+    margin_db: float = 0.0
+    image: tuple[int, int, int] = (64, 64, 3)
+    images: int = 1
+
+    @property
+    def samples(self) -> int:
+        """Source samples n of all images."""
+        return math.prod(self.image) * self.images
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Users that share power, bandwidth and time on orthogonal channel uses.
+
+    In ``deadline_s`` a bandwidth of ``bandwidth_hz`` carries bandwidth x deadline / (1 + roll_off) symbols, of which the share
+    ``overhead`` / (1 + overhead) is preambles, headers and pilots, sent at the power of the payload beside them. Whether the users
+    share by frequency or by time makes no difference: the sum of their symbols and the sum of their energies are limited.
+    ``confidence`` plans with the upper bound of each loss at that level instead of its mean; ``ratios`` limits the choice.
+    """
+
+    name: str
+    power_w: float
+    bandwidth_hz: float
+    deadline_s: float
+    users: tuple[User, ...]
+    noise_density_dbw_hz: float = THERMAL_NOISE_290_K_DBW_HZ
+    roll_off: float = 0.25
+    overhead: float = 0.15
+    confidence: float | None = None
+    ratios: tuple[float, ...] | None = None
+
+    @property
+    def symbols(self) -> float:
+        """Payload symbols that all users together can be sent."""
+        return self.bandwidth_hz * self.deadline_s / (1 + self.roll_off) / (1 + self.overhead)
+
+    @property
+    def energy_j(self) -> float:
+        """Transmit energy for payload symbols that all users together can be given."""
+        return self.power_w * self.deadline_s / (1 + self.overhead)
+
+    @property
+    def noise_density_w_hz(self) -> float:
+        return 10 ** (self.noise_density_dbw_hz / 10)
+
+
+def _number(value: Any, where: str, low: float, high: float, whole: bool = False) -> float:
+    if isinstance(value, str):  # YAML reads 2e6 as text
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ScenarioError(f"{where}: {value!r} is not a number")
+    if not low <= value <= high or (whole and value != int(value)):
+        raise ScenarioError(
+            f"{where}: {value:g} is not {'a whole number ' if whole else ''}between {low:g} and {high:g}"
+        )
+    return value
+
+
+def _keys(data: Any, where: str, kind: type) -> Mapping[str, Any]:
+    """``data`` as a mapping with known keys, and all that have no default."""
+    if not isinstance(data, Mapping):
+        raise ScenarioError(f"{where}: is no mapping of keys to values")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for key in data:
+        if key not in fields:
+            raise ScenarioError(f"{where}: key {key!r} is not known; known are {', '.join(fields)}")
+    for key, field in fields.items():
+        if field.default is dataclasses.MISSING and key not in data:
+            raise ScenarioError(f"{where}: key {key!r} is missing")
+    return data
+
+
+def _user(data: Any, where: str) -> User:
+    data = _keys(data, where, User)
+    user: dict[str, Any] = {"name": str(data["name"])}
+    where = f"{where} ({user['name']})"
+    ranges = {"gain_db": (-300, 100), "weight": (1e-3, 1e3), "margin_db": (0, 100), "images": (1, 1e9)}
+    for key, (low, high) in ranges.items():
+        if key in data:
+            user[key] = _number(data[key], f"{where}, {key}", low, high, whole=key == "images")
+    if "images" in user:
+        user["images"] = int(user["images"])
+    if "metric" in data:
+        if data["metric"] not in LOSSES:
+            raise ScenarioError(f"{where}, metric: {data['metric']!r} is not known; choose one of {', '.join(LOSSES)}")
+        user["metric"] = data["metric"]
+    if "image" in data:
+        size = data["image"]
+        if not isinstance(size, list | tuple) or len(size) != 3:
+            raise ScenarioError(f"{where}, image: {size!r} is not [height, width, bands]")
+        user["image"] = tuple(int(_number(v, f"{where}, image", 1, 1e6, whole=True)) for v in size)
+    return User(**user)
+
+
+def parse_scenario(data: Any, where: str = "scenario") -> Scenario:
+    """A scenario from a mapping; raises ScenarioError that begins with ``where`` and names the key."""
+    data = _keys(data, where, Scenario)
+    scenario: dict[str, Any] = {"name": str(data["name"])}
+    ranges = {
+        "power_w": (1e-9, 1e9),
+        "bandwidth_hz": (1, 1e12),
+        "deadline_s": (1e-6, 1e9),
+        "noise_density_dbw_hz": (-300, 0),
+        "roll_off": (0, 1),
+        "overhead": (0, 100),
+        "confidence": (0.5, 0.999),
+    }
+    for key, (low, high) in ranges.items():
+        if key in data and not (key == "confidence" and data[key] is None):
+            scenario[key] = _number(data[key], f"{where}, {key}", low, high)
+    users = data["users"]
+    if not isinstance(users, list) or not users:
+        raise ScenarioError(f"{where}, users: give a list of at least one user")
+    scenario["users"] = tuple(_user(user, f"{where}, user {i + 1}") for i, user in enumerate(users))
+    names = [user.name for user in scenario["users"]]
+    if len(set(names)) < len(names):
+        raise ScenarioError(
+            f"{where}, users: the name {max(names, key=names.count)!r} stands twice; give each user its own"
+        )
+    if data.get("ratios") is not None:
+        try:
+            scenario["ratios"] = tuple(sorted({parse_ratio(ratio) for ratio in data["ratios"]}))
+        except (TypeError, PlanError) as error:
+            raise ScenarioError(f"{where}, ratios: {error}") from error
+    return Scenario(**scenario)
+
+
+def load_scenario(path: str | Path) -> Scenario:
+    """Read a scenario from a YAML file; raises ScenarioError that names it."""
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ScenarioError(f"{path}: not YAML ({error})") from error
+    return parse_scenario(data, str(path))

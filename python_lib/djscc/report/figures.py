@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The figures of a report: each a function from data to a matplotlib figure, saved as inline SVG and as PNG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from djscc.report.runs import ratio_text
+from djscc.semantic_loss import MetricFit
+
+Array = NDArray[np.float64]
+Picture = NDArray[np.uint8] | str  # or why there is none
+
+INK, MUTED, RULE = "#23272b", "#68717a", "#dadfe4"  # in the page these follow the reader's light or dark theme
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#b8860b",
+    "#4aa3df",
+    "#7f6fb0",
+    "#8a8a8a",
+)  # after Okabe and Ito
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MAP = "cividis"
+INK_ON_MAP = "#1b1e21"  # on the map's light end, in either theme
+
+STYLE: Any = {
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.6,
+    "mathtext.fontset": "stix",
+    "svg.hashsalt": "djscc",
+    "figure.constrained_layout.use": True,
+}
+
+
+def style_of(position: int) -> tuple[str, str]:
+    """Colour and marker of the n-th line."""
+    return COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
+
+
+def svg_of(figure: Figure) -> str:
+    """The figure as an inline SVG element whose ink follows the page's theme."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for colour, variable in ((INK, "--ink"), (MUTED, "--muted"), (RULE, "--rule")):
+        svg = svg.replace(colour, f"var({variable})")
+    width, height = figure.get_size_inches()
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'style="aspect-ratio:{width:g}/{height:g}"', svg, count=1)
+
+
+class Gallery:
+    """Saves each figure as PNG beside the page, under a name of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: list[str] = []
+
+    def save(self, figure: Figure, *names: str) -> Figure:
+        file = re.sub(r"[^A-Za-z0-9.+-]+", "_", "_".join(names)) + ".png"
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(self.folder / file, format="png", dpi=160, facecolor="white")
+        self.files.append(file)
+        return figure
+
+
+def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(np.ravel(figure.subplots(1, columns)))
+
+
+_styled = matplotlib.rc_context(STYLE)  # as a decorator: a fresh context for each call
+
+
+def snr_label(estimated: bool) -> str:
+    return f"{'estimated ' if estimated else ''}Es/N0 (dB)"
+
+
+def _snr_axis(axes: Axes, snr_db: Array, estimated: bool) -> None:
+    values = np.unique(np.round(snr_db, 1))
+    if len(values) <= 12:
+        axes.set_xticks(values, [f"{v:g}".replace("-", "\N{MINUS SIGN}") for v in values])
+    axes.set_xlabel(snr_label(estimated))
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write each line's name at its right end, moved apart where they would touch."""
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    gap = 0.052 * (high - low)
+    placed: list[float] = []
+    for _, y, _, _ in sorted(ends, key=lambda end: end[1]):
+        placed.append(max(y, placed[-1] + gap) if placed else y)
+    excess = max(0.0, placed[-1] - high)
+    for (x, _, text, colour), y in zip(sorted(ends, key=lambda end: end[1]), placed, strict=True):
+        axes.annotate(
+            text,
+            (x, y - excess),
+            xytext=(8, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+@_styled
+def quality_over_snr(fit: MetricFit) -> Figure:
+    """Mean metric over SNR, a line for each ratio: points with 95 % intervals, the fitted surface as curves with its band."""
+    figure, (axes,) = _new(6.2, 4.0)
+    cells, loss = fit.cells, fit.loss
+    value = np.vectorize(loss.value, otypes=[np.float64])
+    low, high = float(cells.snr_db.min()), float(cells.snr_db.max())
+    grid = np.linspace(low, high, 121)
+    ends = []
+    for position, ratio in enumerate(np.unique(cells.ratio)):
+        colour, marker = style_of(position)
+        there = cells.ratio == ratio
+        mean = value(cells.loss[there])
+        bounds = [np.abs(value(bound[there]) - mean) for bound in cells.interval]
+        axes.errorbar(
+            cells.snr_db[there],
+            mean,
+            bounds if loss.value(1) > loss.value(0) else bounds[::-1],
+            fmt=marker,
+            color=colour,
+            markersize=4.5,
+            capsize=2.5,
+            elinewidth=1,
+            zorder=3,
+        )
+        if fit.model is None:
+            axes.plot(cells.snr_db[there], mean, color=colour, linewidth=0.8, linestyle=":")
+            ends.append((float(cells.snr_db[there][-1]), float(mean[-1]), ratio_text(ratio), colour))
+            continue
+        curve = value(fit.model.predict(ratio, grid))
+        axes.plot(grid, curve, color=colour)
+        if len(fit.model.draws):
+            band = [value(bound) for bound in fit.model.interval(ratio, grid)]
+            axes.fill_between(grid, *band, color=colour, alpha=0.16, linewidth=0)
+        ends.append((high, float(curve[-1]), ratio_text(ratio), colour))
+    axes.set_ylabel(loss.label)
+    _snr_axis(axes, cells.snr_db, cells.snr_is_estimated)
+    axes.margins(x=0.03)
+    _label_ends(axes, ends)
+    return figure
+
+
+def _ratio_axis(axes: Axes, ratios: Array) -> None:
+    axes.set_yscale("log")
+    axes.set_yticks(ratios, [ratio_text(r) for r in ratios])
+    axes.minorticks_off()
+    axes.set_ylabel("ratio k/n")
+
+
+@_styled
+def surface(fit: MetricFit) -> Figure:
+    """The metric over the plane: the fitted surface in colour with level lines, the measured means as dots in the same scale."""
+    figure, (axes,) = _new(6.2, 4.0)
+    cells, loss = fit.cells, fit.loss
+    value = np.vectorize(loss.value, otypes=[np.float64])
+    measured = value(cells.loss)
+    ratios = np.unique(cells.ratio)
+    low, high = measured.min(), measured.max()
+    if fit.model is not None and len(ratios) > 1 and np.ptp(cells.snr_db) > 0:
+        r = np.geomspace(ratios.min(), ratios.max(), 80)
+        g = np.linspace(cells.snr_db.min(), cells.snr_db.max(), 80)
+        z = value(fit.model.predict(r[:, None], g[None, :]))
+        low, high = min(low, z.min()), max(high, z.max())
+        levels = np.linspace(low, high + 1e-12, 15)
+        axes.contourf(g, r, z, levels=levels, cmap=MAP)
+        lines = axes.contour(g, r, z, levels=levels[1:-1:2], colors="white", linewidths=0.6)
+        digits = max(0, int(np.ceil(-np.log10(max(high - low, 1e-12)))) + 1)
+        shades = ["white" if level < 0.5 * (low + high) else INK_ON_MAP for level in lines.levels]
+        axes.clabel(lines, fmt=f"%.{digits}f", fontsize=7.5, colors=shades)
+    dots = axes.scatter(
+        cells.snr_db,
+        cells.ratio,
+        c=measured,
+        cmap=MAP,
+        vmin=low,
+        vmax=high,
+        s=46,
+        edgecolors="white",
+        linewidths=1.2,
+        zorder=3,
+    )
+    dots.set_clip_on(False)
+    _ratio_axis(axes, ratios)
+    axes.grid(False)
+    _snr_axis(axes, cells.snr_db, cells.snr_is_estimated)
+    bar = figure.colorbar(dots, ax=axes, label=loss.label, fraction=0.05, pad=0.03)
+    bar.outline.set_visible(False)
+    return figure
+
+
+@_styled
+def residuals(fit: MetricFit) -> Figure:
+    """Relative residuals of the loss over SNR, fitted (hollow) and held out (filled), a colour for each ratio."""
+    figure, (axes,) = _new(6.2, 3.0)
+    chosen, cells = fit.selected, fit.cells
+    assert chosen is not None
+    loss = np.where(cells.loss > 0, cells.loss, np.nan)
+    fitted = 100 * (chosen.form.evaluate(chosen.parameters, cells.ratio, cells.snr_db) / loss - 1)
+    held_out = 100 * (chosen.held_out_loss / loss - 1)
+    ratios = np.unique(cells.ratio)
+    step = float(np.min(np.diff(np.unique(cells.snr_db)))) if len(np.unique(cells.snr_db)) > 1 else 1.0
+    for position, ratio in enumerate(ratios):
+        colour, marker = style_of(position)
+        there = cells.ratio == ratio
+        x = cells.snr_db[there] + step * 0.5 * ((position + 0.5) / len(ratios) - 0.5)
+        axes.vlines(x, fitted[there], held_out[there], color=colour, linewidth=0.8)
+        axes.plot(x, fitted[there], marker, color=colour, markerfacecolor="none", markersize=4.5)
+        axes.plot(x, held_out[there], marker, color=colour, markersize=4.5, label=ratio_text(ratio))
+    axes.axhline(0, color=MUTED, linewidth=0.8)
+    axes.set_ylabel("predicted / measured loss \N{MINUS SIGN} 1 (%)")
+    _snr_axis(axes, cells.snr_db, cells.snr_is_estimated)
+    figure.legend(loc="outside upper left", ncols=min(8, len(ratios)), frameon=False, title="ratio", title_fontsize=9)
+    return figure
+
+
+@_styled
+def comparison(fits: Sequence[MetricFit]) -> Figure:
+    """One metric of several series over SNR: a panel for each ratio, a line for each codec and channel."""
+    ratios = np.unique(np.concatenate([fit.cells.ratio for fit in fits]))
+    ratios = ratios[np.linspace(0, len(ratios) - 1, min(4, len(ratios))).round().astype(int)]
+    figure, panels = _new(3.1 * len(ratios) + 0.4, 3.3, len(ratios))
+    for axes, ratio in zip(panels, ratios, strict=True):
+        for position, fit in enumerate(fits):
+            there = fit.cells.ratio == ratio
+            if there.any():
+                colour, marker = style_of(position)
+                mean = [fit.loss.value(v) for v in fit.cells.loss[there]]
+                axes.plot(
+                    fit.cells.snr_db[there], mean, marker=marker, markersize=4, color=colour, label=str(fit.series)
+                )
+        axes.set(xlabel=snr_label(any(fit.cells.snr_is_estimated for fit in fits)), title=f"ratio {ratio_text(ratio)}")
+        axes.sharey(panels[0])
+    panels[0].set_ylabel(fits[0].loss.label)
+    entries = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=2, frameon=False)
+    return figure
+
+
+@_styled
+def estimated_snr(frames: Sequence[Mapping[str, Any]]) -> Figure:
+    """The receiver's SNR estimate less the true one, frame by frame."""
+    figure, (axes,) = _new(6.2, 3.2)
+    for position, ratio in enumerate(sorted({round(f["ratio"], 5) for f in frames})):
+        colour, marker = style_of(position)
+        chosen = [f for f in frames if round(f["ratio"], 5) == ratio]
+        true = np.array([f["snr_db"] for f in chosen])
+        error = np.array([f["snr_est_db"] for f in chosen]) - true
+        axes.plot(true, error, marker, color=colour, markersize=4.5, alpha=0.8, label=ratio_text(ratio))
+    axes.axhline(0, color=MUTED, linewidth=0.8)
+    _snr_axis(axes, np.array([f["snr_db"] for f in frames]), False)
+    axes.set(xlabel="true Es/N0 (dB)", ylabel="estimated \N{MINUS SIGN} true (dB)")
+    figure.legend(loc="outside upper left", ncols=8, frameon=False, title="ratio", title_fontsize=9)
+    return figure
+
+
+@_styled
+def over_snr(frames: Sequence[Mapping[str, Any]], key: str, label: str) -> Figure:
+    """A receiver estimate, frame by frame, over SNR: the true one where it is known."""
+    figure, (axes,) = _new(6.2, 3.2)
+    estimated = any(f.get("snr_db") is None for f in frames)
+    snr = np.array([f["snr_est_db"] if estimated else f["snr_db"] for f in frames])
+    axes.plot(snr, [f[key] for f in frames], "o", color=COLOURS[0], markersize=4.5, alpha=0.6)
+    axes.set_ylabel(label)
+    _snr_axis(axes, snr, estimated)
+    axes.ticklabel_format(axis="y", useOffset=False)
+    return figure
+
+
+@_styled
+def equation(latex: str, left: str = r"\hat L(r, g)") -> Figure:
+    """An equation set by mathtext, as a figure that is cut to its size."""
+    figure = Figure(figsize=(0.1, 0.1))
+    text = figure.text(0.01, 0.5, f"${left} = {latex}$", fontsize=15, va="center")
+    box = text.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    figure.set_size_inches(1.02 * box.width / figure.dpi + 0.1, 1.05 * box.height / figure.dpi + 0.08)
+    return figure
+
+
+@_styled
+def contact_sheet(rows: Sequence[str], columns: Sequence[str], pictures: Sequence[Sequence[Picture]]) -> Figure:
+    """Pictures in rows and columns, each pixel a square; a text in place of a picture says why it is missing."""
+    figure = Figure(figsize=(1.12 * len(columns) + 0.6, 1.12 * len(rows) + 0.3), layout="constrained")
+    panels = figure.subplots(len(rows), len(columns), squeeze=False)
+    for i, j in np.ndindex(len(rows), len(columns)):
+        axes, picture = panels[i, j], pictures[i][j]
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        if isinstance(picture, str):
+            axes.text(0.5, 0.5, picture, ha="center", va="center", color=MUTED, fontsize=7.5, transform=axes.transAxes)
+            axes.set_aspect("equal")
+        else:
+            axes.imshow(picture, interpolation="nearest")
+        if i == 0:
+            axes.set_title(columns[j], loc="center", fontweight="normal", fontsize=9)
+        if j == 0:
+            axes.set_ylabel(rows[i])
+    return figure

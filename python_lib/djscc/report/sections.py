@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sections of the report: one codec over one channel (pictures over the plane, quality, fits), and several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from djscc.report import figures as draw
+from djscc.report import page
+from djscc.report.figures import Gallery
+from djscc.report.pictures import Example
+from djscc.report.runs import capitalised, count_text, ratio_text, snr_text
+from djscc.semantic_loss import FORMS, FitError, MetricFit, Series, common_form
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _percent(share: float) -> str:
+    return "-" if np.isnan(share) else f"{100 * share:.2f} %"
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------------------
+
+
+def _caption(tile: Mapping[str, object]) -> str:
+    parts = []
+    psnr, erased = tile.get("psnr_db"), tile.get("erased")
+    if isinstance(psnr, float | int):
+        parts.append(f"{psnr:.1f} dB")
+    if isinstance(erased, float | int) and erased > 0.0005:
+        parts.append(f"{100 * erased:.1f} % erased")
+    return ", ".join(parts)
+
+
+def _pictures_table(example: Example) -> str:
+    head = "".join(f"<th>{snr_text(snr)}</th>" for snr in example.snrs)
+    rows = []
+    for ratio in reversed(example.ratios):
+        cells = []
+        for snr in example.snrs:
+            cell = example.cells.get((ratio, snr))
+            if cell is None:
+                cells.append(f"<td>{page.picture(None, 'not sent', '')}</td>")
+                continue
+            description = f"received at ratio {ratio_text(ratio)} and {snr:g} dB"
+            text = escape(_caption(cell.tile)) or "&nbsp;"
+            cells.append(
+                f'<td>{page.picture(cell.path, cell.missing, description)}<span class="value">{text}</span></td>'
+            )
+        rows.append(f"<tr><th>{ratio_text(ratio)}</th>{''.join(cells)}</tr>")
+    sent = (
+        f'<div class="sent">{page.picture(example.sent, "original not kept", "the tile that was sent")}'
+        f"<strong>Sent</strong><br>{escape(example.name)}<br>{escape(example.choice)}</div>"
+    )
+    table = f'<table class="pictures"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<div class="example">{sent}<div class="scroll">{table}</div></div>'
+
+
+def _sheet(example: Example) -> Figure:
+    def load(ratio: float, snr: float) -> draw.Picture:
+        cell = example.cells.get((ratio, snr))
+        if cell is None:
+            return "not sent"
+        return cell.missing if cell.path is None else np.asarray(Image.open(cell.path).convert("RGB"))
+
+    rows = list(reversed(example.ratios))
+    sent: draw.Picture = "original\nnot kept"
+    if example.sent is not None:
+        sent = np.asarray(Image.open(example.sent).convert("RGB"))
+    pictures = [[sent if i == 0 else "", *(load(ratio, snr) for snr in example.snrs)] for i, ratio in enumerate(rows)]
+    return draw.contact_sheet([ratio_text(r) for r in rows], ["sent", *map(snr_text, example.snrs)], pictures)
+
+
+def picture_section(chosen: Sequence[Example], series: Series, gallery: Gallery) -> str:
+    """Sent and received tiles over the plane; a sentence where the run kept no pictures."""
+    if not chosen:
+        return "<h3>Pictures</h3>" + page.paragraph("The run kept no pictures of received tiles (setting: pictures).")
+    first, *others = chosen
+    gallery.save(_sheet(first), "pictures", series.codec, series.channel)
+    note = (
+        "Rows: ratio k/n, complex channel symbols per source sample. Columns: Es/N0. Below each tile its PSNR. "
+        "Tiles are enlarged without smoothing; frames that were lost are hatched."
+    )
+    if first.snrs_left_out:
+        note += f" {count_text(first.snrs_left_out, 'SNR')} in between not shown."
+    parts = ["<h3>Pictures</h3>", page.paragraph(note, "note"), _pictures_table(first)]
+    parts += [page.details(f"The same for {e.choice}", _pictures_table(e)) for e in others]
+    return "".join(parts)
+
+
+# --- quality and fits -----------------------------------------------------------------------------------------------------------
+
+
+def _forms_table(fit: MetricFit) -> str:
+    """Every form with its errors, and beneath it what kept some from being fitted or told."""
+    head = ["form", "parameters", "MAPE, held out", "RMSE, held out", "R², held out", "MAPE, fitted", "R², fitted"]
+    rows, remarks = [], []
+    for form_fit in fit.fits:
+        row = [form_fit.form.title, str(len(form_fit.form.parameters))]
+        if form_fit.quality is None or form_fit.held_out is None:
+            row += ["not fitted"] + [""] * 4
+            remarks.append(f"Not fitted: {form_fit.form.title}, which {form_fit.refused}.")
+        else:
+            row += [_percent(form_fit.held_out.mape), _number(form_fit.held_out.rmse), f"{form_fit.held_out.r2:.4f}"]
+            row += [_percent(form_fit.quality.mape), f"{form_fit.quality.r2:.4f}"]
+            remarks += [f"At a bound: {form_fit.form.title}, {bound}." for bound in form_fit.at_bound]
+        rows.append(row)
+    chosen = None if fit.selected is None else fit.fits.index(fit.selected)
+    note = page.paragraph(" ".join(remarks), "note") if remarks else ""
+    return page.table(head, rows, chosen) + note
+
+
+def _fit_details(fit: MetricFit, series: Series, gallery: Gallery) -> str:
+    chosen = fit.selected
+    parts = [page.warnings(fit.warnings)]
+    if fit.model is not None and chosen is not None:
+        left = [page.paragraph(f"Selected by held-out error: {chosen.form.title} ({chosen.form.source}).")]
+        left.append(page.equation(draw.equation(chosen.form.latex), chosen.form.formula))
+        intervals = fit.model.parameter_intervals()
+        rows = []
+        for parameter, value in zip(chosen.form.parameters, fit.model.parameters, strict=True):
+            bounds = intervals.get(parameter.name)
+            text = "-" if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
+            rows.append([parameter.name, _number(value), text, parameter.meaning])
+        left.append(page.table(["parameter", "value", "95 % interval", "meaning"], rows, text=[3]))
+        drawing = gallery.save(draw.residuals(fit), "residuals", fit.metric, series.codec, series.channel)
+        caption = (
+            "Residuals of the selected form: hollow, fitted to all points; filled, with that point left out of the fit."
+        )
+        parts.append(page.figures([f"<div>{''.join(left)}</div>", page.figure(drawing, caption)]))
+    parts.append(_forms_table(fit))
+    return "".join(parts)
+
+
+def _metric(fit: MetricFit, series: Series, gallery: Gallery, is_open: bool) -> str:
+    names = fit.metric, series.codec, series.channel
+    tiles = int(fit.cells.tiles.max())
+    curves = "lines, the fitted surface with its 95 % band" if fit.model else "no surface could be fitted"
+    over = (
+        f"Points: means over {count_text(tiles, 'tile')} with 95 % intervals; {curves}. Labels at the right: ratio k/n."
+    )
+    on_plane = (
+        "Colour: the fitted surface; dots: measured means in the same colours. Where a dot stands out, the surface is off."
+        if fit.model
+        else "Dots: measured means."
+    )
+    content = [
+        f"<h3>{escape(capitalised(fit.loss.label))}</h3>",
+        page.figures(
+            [
+                page.figure(gallery.save(draw.quality_over_snr(fit), "quality", *names), over),
+                page.figure(gallery.save(draw.surface(fit), "surface", *names), on_plane),
+            ]
+        ),
+    ]
+    summary = f"How the loss of {fit.loss.label} was fitted: {fit.loss.definition}"
+    content.append(page.details(summary, _fit_details(fit, series, gallery), is_open))
+    return "".join(content)
+
+
+def _form_summary(fits: Sequence[MetricFit]) -> str:
+    """One table of held-out errors: forms in rows, metrics in columns."""
+    fitted = [fit for fit in fits if fit.model is not None]
+    if not fitted:
+        return ""
+    try:
+        common, scores = common_form(fitted)
+    except FitError:
+        return ""
+    rows = []
+    for position, form_fit in enumerate(fitted[0].fits):
+        row = [form_fit.form.title]
+        for fit in fitted:
+            held_out = fit.fits[position].held_out
+            is_best = fit.model is not None and fit.fits[position].form.name == fit.model.form.name
+            row.append("not fitted" if held_out is None else _percent(held_out.mape) + "*" * is_best)
+        score = scores.get(form_fit.form.name)
+        rows.append([*row, "-" if score is None else f"{score:.2f}"])
+    names = [form_fit.form.name for form_fit in fitted[0].fits]
+    head = ["form", *(fit.loss.label for fit in fitted), "all together"]
+    text = (
+        "Each form was fitted to each loss, with every point of the plane left out of one fit and predicted by it. Entries are the "
+        "mean absolute error of those predictions as a share of the loss; bold is the form selected for that metric by its "
+        "weighted error. “All together” is the geometric mean of weighted errors relative to the best form of each metric: "
+        f"one form for all would be “{FORMS[common].title}”, marked."
+    )
+    return "<h3>One model of the loss</h3>" + page.paragraph(text) + page.table(head, rows, names.index(common))
+
+
+def quality_section(fits: Sequence[MetricFit], series: Series, gallery: Gallery) -> str:
+    """Quality over the plane for every metric that the log holds, and how each form fits."""
+    if not fits:
+        return "<h3>Quality</h3>" + page.paragraph(
+            "The log holds no quality metric: the originals were not known where the pictures were received."
+        )
+    return "".join(_metric(fit, series, gallery, i == 0) for i, fit in enumerate(fits)) + _form_summary(fits)
+
+
+def comparison_section(fits: Mapping[Series, Sequence[MetricFit]], gallery: Gallery) -> str:
+    """Several codecs or channels side by side, metric by metric."""
+    metrics = {fit.metric: None for metric_fits in fits.values() for fit in metric_fits}
+    parts = ['<h2 id="comparison">Codecs and channels side by side</h2>']
+    for metric in metrics:
+        chosen = [fit for metric_fits in fits.values() for fit in metric_fits if fit.metric == metric]
+        if len(chosen) > 1:
+            drawing = gallery.save(draw.comparison(chosen), "comparison", metric)
+            parts.append(
+                page.figure(
+                    drawing, f"{chosen[0].loss.label}, measured means; a panel for each of up to four ratios.", "wide"
+                )
+            )
+    return "".join(parts)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carrier and clock at the start of a frame from all that is known there once the header is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from djscc.waveform.format import BLOCK_SYMBOLS, Complex, Float
+from djscc.waveform.matched_filter import MatchedFilter
+from djscc.waveform.pulse import curvature, raised_cosine_slope
+from djscc.waveform.synchronise import Synchronisation
+
+_SEGMENT = 64
+DRIFT_PRIOR = 40e-6  # of the delay by symbols: sample clocks some 50 ppm apart
+_REACH = 24  # symbols of the pulse in the known slopes
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The known symbols' carrier and delay, referred to their middle.
+
+    start           instant of the preamble's first symbol in samples, refined.
+    frequency       nominal carrier offset in cycles per sample, refined, for the whole frame.
+    centre          middle of the known symbols, in symbols after the preamble's first.
+    phase           carrier phase there in cycles, over that of the nominal frequency; phase_variance of it.
+    rate_variance   of the frequency, in (cycles/symbol)^2.
+    delay, drift    delay at the centre in symbols, over ``start``, and its slope by symbols; delay_normal, the matrix of
+                    normal equations that they come from.
+    position, gain, energy  of segments of the known symbols: their middles, complex gains and energies.
+    """
+
+    start: float
+    frequency: float
+    centre: float
+    phase: float
+    phase_variance: float
+    rate_variance: float
+    delay: float
+    drift: float
+    delay_normal: Float
+    position: Float
+    gain: NDArray[np.complex128]
+    energy: Float
+
+
+def anchor(samples: Complex, sync: Synchronisation, known: Complex, matched: MatchedFilter) -> Anchor:
+    """Refine a synchronisation by the ``known`` symbols (n,) at the start of the frame: preamble, pilots and header.
+
+    Least squares on the phases of segments for the frequency, on the derivative for the delay. Working range: that of
+    ``synchronise``, sample clocks 50 ppm apart.
+    """
+    sps = matched.sps
+    count = known.size // _SEGMENT
+    size = count * _SEGMENT
+    runs = -(-size // matched.run)
+    starts = sync.start + sps * matched.run * np.arange(runs)
+    symbols, slopes = (a.reshape(-1)[:size] for a in matched(samples, starts, sync.frequency, derivative=True))
+    sent = known[:size]
+    centres = (np.arange(count) + 0.5) * _SEGMENT - 0.5
+    energy = np.sum(np.abs(sent.reshape(count, -1)) ** 2, axis=1).astype(np.float64)
+    gains = (symbols * sent.conj()).reshape(count, -1).sum(axis=1).astype(np.complex128) / energy
+
+    # Phases: a line, from the preamble's phase on; twice, so that the second has no wraps.
+    middle = (size - 1) / 2
+    phase, rate = sync.phase / (2 * np.pi), 0.0
+    design = np.stack([np.ones(count), centres - middle], axis=1)
+    for _ in range(3):
+        turned = gains * np.exp(-2j * np.pi * (phase + rate * (centres - middle)))
+        reference = float(np.angle(np.sum(turned * energy))) / (2 * np.pi)
+        residue = np.angle(turned * np.exp(-2j * np.pi * reference)) / (2 * np.pi)
+        weight = np.abs(turned) * energy
+        step = np.linalg.lstsq(design * weight[:, None], residue * weight, rcond=None)[0]
+        phase, rate = phase + reference + float(step[0]), rate + float(step[1])
+    line = np.exp(2j * np.pi * (phase + rate * (centres - middle)))
+    amplitude = float(abs(np.sum(gains * line.conj() * energy)) / energy.sum())
+
+    residual = symbols - np.repeat(gains, _SEGMENT) * sent
+    noise = max(float(np.sum(np.abs(residual) ** 2)) / (size - count), 1e-30)
+
+    # Delay: the derivative, less what the known symbols themselves give without delay, on their curvature.
+    kernel = raised_cosine_slope(np.arange(-_REACH, _REACH + 1), matched.roll_off)
+    own = np.convolve(sent, kernel)[_REACH : _REACH + size]
+    track = np.repeat(gains, _SEGMENT)
+    error = ((slopes - track * own) * (track * sent).conj()).real.reshape(count, -1).sum(axis=1)[1:-1]
+    bend = curvature(matched.roll_off) * float(np.sum(np.abs(track * sent) ** 2)) / count
+    lateness = error / bend
+    inside = (centres - middle)[1:-1]
+    weight_delay = 2 * bend / (noise + 1e-4 * amplitude**2)
+    normal = weight_delay * np.array([[inside.size, inside.sum()], [inside.sum(), np.sum(inside**2)]])
+    right = weight_delay * np.array([lateness.sum(), np.sum(lateness * inside)])
+    delay, drift = np.linalg.solve(normal + np.diag([0, 1 / DRIFT_PRIOR**2]), right)
+
+    # Refer the segments' gains, taken at the old frequency, to the new one: its phase is 0 at sample 0 too.
+    total = amplitude**2 * energy.sum() / noise
+    frequency = sync.frequency + rate / sps
+    instants = sync.start + sps * centres
+    gains = gains * np.exp(-2j * np.pi * (frequency - sync.frequency) * instants)
+    at_middle = phase - (frequency - sync.frequency) * (sync.start + sps * middle)
+    groups = np.array_split(np.arange(count), max(1, round(size / BLOCK_SYMBOLS)))
+    return Anchor(
+        start=sync.start,
+        frequency=frequency,
+        centre=middle,
+        phase=at_middle,
+        phase_variance=1 / (2 * total) / (2 * np.pi) ** 2,
+        rate_variance=6 / (total * size**2) / (2 * np.pi) ** 2,
+        delay=float(np.clip(delay, -0.5, 0.5)),
+        drift=float(drift),
+        delay_normal=normal,
+        position=np.array([centres[g].mean() for g in groups]),
+        gain=np.array([np.sum(gains[g] * energy[g]) / energy[g].sum() for g in groups]),
+        energy=np.array([energy[g].sum() for g in groups]),
+    )

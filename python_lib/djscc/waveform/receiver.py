@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The receiver: a stream of samples in, whole frames out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from djscc.waveform.buffer import SampleBuffer
+from djscc.waveform.detector import Detector
+from djscc.waveform.equaliser import equalise
+from djscc.waveform.format import (
+    BLOCK_SYMBOLS,
+    DATA_SYMBOLS,
+    PILOT_SYMBOLS,
+    PREAMBLE_SYMBOLS,
+    PULSE_SPAN,
+    Complex,
+    WaveformSettings,
+    data_blocks,
+    frame_symbols,
+    interleaver,
+    scrambler,
+)
+from djscc.waveform.frame import FrameReport, ReceivedFrame, ReceiverCounters
+from djscc.waveform.front_end import correct_samples
+from djscc.waveform.header import (
+    BASE_BITS,
+    HEADER_SYMBOLS,
+    BaseHeader,
+    FrameHeader,
+    decode_block,
+    parse_base,
+    parse_header,
+)
+from djscc.waveform.matched_filter import MatchedFilter
+from djscc.waveform.modulator import encode_header
+from djscc.waveform.synchronise import Synchronisation, synchronise
+from djscc.waveform.tracking import PilotTracker
+
+_LARGEST = np.float32(1e9)  # amplitude beyond which a sample is taken for an error
+_CHUNK = 1 << 16
+_MAX_CLOCK = 60e-6
+_RUN = BLOCK_SYMBOLS // 2
+
+
+class Receiver:
+    """Finds frames in a stream of samples, and hands over their payload with its reliability.
+
+    Takes samples in chunks of any size: the output depends on the stream alone. Memory stays below that of the longest
+    frame. Working range: see the classes of each stage.
+    """
+
+    def __init__(self, settings: WaveformSettings | None = None, dump: Path | None = None) -> None:
+        self.settings = settings or WaveformSettings()
+        self.counters = ReceiverCounters()
+        self._sps = self.settings.samples_per_symbol
+        self._detector = Detector(self.settings)
+        self._matched = MatchedFilter(self.settings, _RUN)
+        self._tracker = PilotTracker(self.settings)
+        self._dump = dump
+        if dump is not None:
+            dump.mkdir(parents=True, exist_ok=True)
+        self._begin(0)
+        self._last: tuple[int, int, int] | None = None
+
+    def _begin(self, at: int) -> None:
+        self._buffer = SampleBuffer()
+        # Silence before the stream: the detector looks for starts from `lead` on, and a frame may start with the stream.
+        self._buffer.start = self._buffer.end = at - self._detector.lead
+        self._buffer.append(np.zeros(self._detector.lead, np.complex64))
+        self._cursor = self._buffer.start  # the search has come so far
+        self._need = self._cursor + self._detector.block  # samples that the next step waits for
+        self._sync: Synchronisation | None = None  # a frame being received, instants counted from _origin
+        self._origin = at
+        self._base: BaseHeader | None = None
+        self._header: FrameHeader | None = None
+
+    def push(self, samples: Complex) -> list[ReceivedFrame]:
+        """Take in samples (any number); returns the frames that they completed."""
+        samples = np.asarray(samples, np.complex64).reshape(-1)
+        frames: list[ReceivedFrame] = []
+        for at in range(0, samples.size, _CHUNK):
+            self._take(samples[at : at + _CHUNK])
+            while self._buffer.end >= self._need:
+                frame = self._step()
+                if frame is not None:
+                    frames.append(frame)
+        return frames
+
+    def flush(self) -> list[ReceivedFrame]:
+        """End of the stream: deliver what there is, as if silence followed, and start afresh."""
+        end = self._buffer.end
+        frames: list[ReceivedFrame] = []
+        while self._cursor < end:
+            if self._buffer.end < self._need:
+                self._buffer.append(np.zeros(self._need - self._buffer.end, np.complex64))
+            frame = self._step()
+            if frame is not None:
+                frames.append(frame)
+        self._begin(end)
+        return frames
+
+    def _take(self, samples: Complex) -> None:
+        self.counters.samples += samples.size
+        with np.errstate(invalid="ignore", over="ignore"):
+            valid = (np.abs(samples.real) < _LARGEST) & (np.abs(samples.imag) < _LARGEST)
+        if not valid.all():
+            self.counters.invalid_samples += int(np.count_nonzero(~valid))
+            samples = np.where(valid, samples, np.complex64(0))
+        self._buffer.append(samples)
+
+    def _step(self) -> ReceivedFrame | None:
+        if self._sync is None:
+            self._search()
+        elif self._header is None:
+            self._read_header()
+        else:
+            return self._receive()
+        return None
+
+    def _resume(self, cursor: int) -> None:
+        """Go back to the search, from sample number ``cursor`` on."""
+        self._sync = self._base = self._header = None
+        self._cursor = cursor
+        self._need = cursor + self._detector.block
+        self._buffer.forget(cursor)
+
+    def _search(self) -> None:
+        detection = self._detector(self._buffer.take(self._cursor, self._need))
+        if detection is None:
+            self._resume(self._cursor + self._detector.hop)
+            return
+        self.counters.detections += 1
+        self._origin = self._cursor
+        self._sync = synchronise(self._buffer.take(self._cursor, self._need), detection, self._matched)
+        self._need = self._origin + self._end(HEADER_SYMBOLS)
+
+    def _end(self, data_symbols: int) -> int:
+        """Samples after the origin that hold everything up to this number of data symbols."""
+        assert self._sync is not None
+        symbols = frame_symbols(data_symbols) + PULSE_SPAN + 4
+        return int(np.ceil(self._sync.start + symbols * self._sps * (1 + _MAX_CLOCK)))
+
+    def _read_header(self) -> None:
+        sync = self._sync
+        assert sync is not None
+        samples = self._buffer.take(self._origin, self._need)
+        if self._base is None:
+            bits = self._decode(samples, sync, 0, HEADER_SYMBOLS, BASE_BITS)
+            self._base = None if bits is None else parse_base(bits)
+            if self._base is None:
+                self._lose_header(sync)
+                return
+            if self._base.extension_bits:
+                self._need = self._origin + self._end(HEADER_SYMBOLS + self._base.extension_symbols)
+                return
+            extension = np.zeros(0, np.uint8)
+        else:
+            count, length = self._base.extension_symbols, self._base.extension_bits
+            read = self._decode(samples, sync, HEADER_SYMBOLS, count, length)
+            if read is None:
+                self._lose_header(sync)
+                return
+            extension = read
+        self._header = parse_header(self._base, extension)
+        if self._header is None:
+            self._lose_header(sync)
+            return
+        self._need = self._origin + self._end(
+            HEADER_SYMBOLS + self._base.extension_symbols + self._header.payload_symbols
+        )
+
+    def _lose_header(self, sync: Synchronisation) -> None:
+        self.counters.headers_lost += 1
+        self._resume(max(self._origin + int(sync.start), self._cursor) + PREAMBLE_SYMBOLS // 2 * self._sps)
+
+    def _decode(self, samples: Complex, sync: Synchronisation, first: int, count: int, bits: int) -> Any:
+        """Decode the block of ``count`` symbols that starts with data symbol ``first``; None where its CRC fails."""
+        blocks = data_blocks(first + count)
+        body = sync.start + PREAMBLE_SYMBOLS * self._sps
+        symbols = self._matched.stretch(samples, body, blocks * BLOCK_SYMBOLS, sync.frequency, self._sps)
+        data = symbols.reshape(blocks, BLOCK_SYMBOLS)[:, PILOT_SYMBOLS:].reshape(-1)[first : first + count]
+        data = data * np.complex64(np.exp(-1j * sync.phase))
+        return decode_block(np.ascontiguousarray(data), bits)
+
+    def _receive(self) -> ReceivedFrame:
+        header, sync, base = self._header, self._sync, self._base
+        assert header is not None and sync is not None and base is not None
+        samples = self._buffer.take(self._origin, self._need).copy()
+        known = encode_header(header)
+        start, sps = int(sync.start), self._sps
+        correct_samples(samples, slice(start + PREAMBLE_SYMBOLS * sps, samples.size - (PULSE_SPAN + 16) * sps), sps)
+        result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker)
+        size = header.payload_symbols
+        order = interleaver(size, header.seed)
+        symbols = np.empty(size, np.complex64)
+        symbols[order] = result.symbols * scrambler(size, header.seed).conj()
+        variance = np.empty(size, np.float32)
+        variance[order] = result.noise_variance
+        received = np.empty(size, bool)
+        received[order] = result.received
+        nearest = int(np.rint(sync.start))
+        report = FrameReport(
+            sample_index=self._origin + nearest,
+            timing=result.start - nearest,
+            cfo_hz=result.frequency * self.settings.sample_rate,
+            doppler_rate=result.frequency_rate * self.settings.sample_rate**2,
+            clock_ppm=result.clock_ppm,
+            gain_db=10 * np.log10(max(result.power / self.settings.scale**2, 1e-30)),
+            phase=result.phase,
+            snr_db=result.snr_db,
+            lost_samples=result.lost_samples,
+            erased=1 - float(np.count_nonzero(received)) / size,
+        )
+        if self._dump is not None:
+            stages = {"symbols": symbols, "noise_variance": variance, **result.stages}
+            np.savez(self._dump / f"frame_{report.sample_index:012d}.npz", **stages)
+        self._count(header, report, result.truncated)
+        self._resume(self._origin + max(int(result.end), int(sync.start) + PREAMBLE_SYMBOLS * self._sps))
+        return ReceivedFrame(header, symbols, variance, received, report)
+
+    def _count(self, header: FrameHeader, report: FrameReport, truncated: bool) -> None:
+        counters = self.counters
+        counters.frames += 1
+        counters.lost_samples += abs(report.lost_samples)
+        counters.truncated += int(truncated)
+        if self._last is not None and self._last[:2] == (header.codec_id, header.scene_id):
+            gap = (header.frame_number - self._last[2]) % 65536
+            counters.frames_missed += gap - 1 if 0 < gap < 32768 else 0
+        self._last = header.codec_id, header.scene_id, header.frame_number

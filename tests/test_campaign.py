@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run logs, plans, the sending and the receiving end, and campaigns that go on after a stop."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from djscc.campaign import Plan, PlanError, RunError, RunLog, parse_ratio
+from djscc.campaign.reception import FrameSink
+from djscc.campaign.runner import run_campaign
+from djscc.campaign.scenes import Scenes, chequer
+from djscc.campaign.sender import FrameSource
+from djscc.campaign.summary import sum_up, table
+from djscc.errors import DjsccError
+from djscc.imagery import TileSet, cut
+from djscc.waveform import FrameReport, ReceivedFrame
+
+REPORT = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=10.0, lost_samples=0, erased=0.0)
+
+
+def exact(header, payload, variance=0.1):
+    """A frame received without any change."""
+    return ReceivedFrame(
+        header, payload, np.full(len(payload), variance, np.float32), np.ones(len(payload), bool), REPORT
+    )
+
+
+# the log
+
+
+def test_a_torn_last_line_loses_that_line_only(tmp_path):
+    log = RunLog(tmp_path)
+    for i in range(3):
+        log.append({"frame_number": i, "point": None})
+    with log.frames.open("ab") as file:
+        file.write(b'{"frame_number": 3, "po')
+    assert [r["frame_number"] for r in log.records()] == [0, 1, 2]
+    RunLog(tmp_path).append({"frame_number": 4, "point": None})
+    assert [r["frame_number"] for r in log.records()] == [0, 1, 2, 4]
+
+
+def test_a_frame_of_a_point_counts_once(tmp_path):
+    log = RunLog(tmp_path)
+    for point in ("a", "a", "b", None, None):
+        log.append({"point": point, "scene_id": "1", "frame_number": 0, "tiles": [{"index": 0}]})
+    assert [r["point"] for r in log.records()] == ["a", "b", None, None]
+    assert len(log.tiles()) == 4
+
+
+def test_numbers_that_json_has_not_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        RunLog(tmp_path).append({"snr": float("nan")})
+
+
+def test_other_settings_are_refused_and_named(tmp_path):
+    RunLog(tmp_path).start({"seed": 1, "ratios": (1, 2)})
+    RunLog(tmp_path).start({"seed": 1, "ratios": (1, 2)})
+    with pytest.raises(RunError, match="seed: 1 there, 2 now"):
+        RunLog(tmp_path).start({"seed": 2, "ratios": (1, 2)})
+
+
+def test_a_name_never_becomes_a_path(tmp_path):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for name in ("../x", "/x", "", ".hidden", "a/b", "a\n"):
+        with pytest.raises(RunError, match="safe file name"):
+            RunLog(tmp_path / "run").save_picture(picture, "received", name)
+
+
+def test_no_run_is_said(tmp_path):
+    with pytest.raises(RunError, match="no run there"):
+        RunLog(tmp_path, must_exist=True)
+
+
+# plans
+
+
+@pytest.mark.parametrize(("text", "value"), [("1/12", 1 / 12), ("0.25", 0.25), (0.5, 0.5)])
+def test_ratios_parse(text, value):
+    assert parse_ratio(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["abc", "1/0", "0", "-1/4", "3/2", "nan", ""])
+def test_bad_ratios_are_named(text):
+    with pytest.raises(PlanError, match="ratio"):
+        parse_ratio(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ratios: [1/4]\nsnr_db: [0]\n", "name is missing"),
+        ("name: x\nratios: [1/4]\nsnr_db: [abc]\n", "abc"),
+        ("name: x\nratios: [1/4]\nsnr_db: [.nan]\n", "dB between"),
+        ("name: x\nratios: [1/4]\nsnr_db: [0]\nsnr: 3\n", "unknown setting snr;"),
+        ("name: x\nratios: [1/4]\nsnr_db: [0]\nlevel: air\n", "level 'air' is unknown"),
+        ("[1, 2]", "must be a mapping"),
+        ("a: [", "cannot be read as YAML"),
+    ],
+)
+def test_bad_plans_are_named(tmp_path, text, message):
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(PlanError, match=message):
+        Plan.load(tmp_path / "p.yaml")
+
+
+# sending and receiving
+
+
+def test_what_is_sent_comes_out_and_is_measured(codec, landsat, tmp_path):
+    source = FrameSource(landsat.take(10), codec, 16, tiles_per_frame=4)
+    sink = FrameSink([codec], landsat.take(10), RunLog(tmp_path), {"point": "p"})
+    for header, payload in source:
+        sink.accept(exact(header, payload))
+    records = list(RunLog(tmp_path).records())
+    assert [len(r["tiles"]) for r in records] == [4, 4, 2] and len(source) == 3
+    assert [t["index"] for r in records for t in r["tiles"]] == list(range(10))
+    result = sum_up(records)
+    assert result["psnr_db"] > 22 and result["images"] == 10 and result["ratio"] == pytest.approx(1 / 12)
+    assert result["on_air_ratio"] > result["ratio"]
+    assert len(list((tmp_path / "received" / "p").glob("*.png"))) == 10
+
+
+def test_a_lost_frame_leaves_the_next_tiles_in_their_place(codec, landsat):
+    tiles = landsat.take(12)
+    sink = FrameSink([codec], tiles)
+    frames = list(FrameSource(tiles, codec, 16, tiles_per_frame=4))
+    for number in (0, 2):
+        sink.accept(exact(*frames[number]))
+    sink.lost(frames[1][0])
+    got = sum_up(sink.records)
+    assert got["frames_received"] == 2 and got["frames_sent"] == 3 and got["images"] == 8
+    assert sink.records[1]["tiles"][0]["index"] == 8 and min(t["psnr_db"] for t in sink.records[1]["tiles"]) > 15
+    assert "1 frames were lost" in table([r | {"snr_db": 10.0, "codec": "c"} for r in sink.records])
+
+
+def test_a_tile_that_did_not_arrive_is_grey_and_said_so(codec, landsat):
+    tiles = landsat.take(3)
+    header, payload = next(iter(FrameSource(tiles, codec, 4)))
+    frame = exact(header, payload)
+    frame.received[256:512] = False
+    sink = FrameSink([codec], tiles)
+    record = sink.accept(frame)
+    assert [t["erased"] for t in record["tiles"]] == [0, 1, 0]
+    assert np.all(sink.latest[1] == 128)
+
+
+def test_an_unknown_codec_is_refused_and_logged(codec, landsat, tmp_path):
+    header, payload = next(iter(FrameSource(landsat.take(1), codec, 4)))
+    sink = FrameSink([codec], log=RunLog(tmp_path))
+    record = sink.accept(exact(dataclasses.replace(header, codec_id=0xDEAD), payload))
+    assert "codec id 0000dead is not here" in record["refused"]
+    assert next(RunLog(tmp_path).records())["refused"] == record["refused"]
+
+
+def test_a_header_that_does_not_fit_the_codec_is_refused(codec, landsat):
+    header, payload = next(iter(FrameSource(landsat.take(1), codec, 4)))
+    lying = dataclasses.replace(header, tile_height=4096, tile_width=4096)
+    assert "do not fit codec" in FrameSink([codec]).accept(exact(lying, payload))["refused"]
+
+
+def test_an_image_is_put_together_and_what_lacks_is_chequered(codec):
+    image = np.random.default_rng(1).integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    pieces = cut(image, 64)
+    tiles = TileSet(pieces, tuple("abcdef"))
+    header = FrameSource(tiles, codec, 4, image_size=(100, 150)).header(0)
+    arrived = np.array([True, True, True, True, False, True])
+    got = Scenes().add(header, pieces, arrived)
+    assert np.array_equal(got[:64], image[:64]) and np.array_equal(got[64:, 128:], image[64:, 128:])
+    assert np.array_equal(got[64:, 64:128], chequer(100, 150, 3)[64:, 64:128])
+
+
+def test_a_header_cannot_fill_the_memory(codec, landsat):
+    header = FrameSource(landsat.take(1), codec, 4).header(0)
+    huge = dataclasses.replace(header, image_height=65535, image_width=65535)
+    assert Scenes().add(huge, landsat.images[:1], np.array([True])) is None
+
+
+# campaigns
+
+
+@pytest.fixture
+def plan():
+    return Plan(
+        name="t", ratios=(1 / 24, 1 / 12), snr_db=(0.0, 10.0), limit=4, level="symbols", pictures=2, decoder="lite",
+        metrics=("psnr_db",),
+    )  # fmt: skip
+
+
+def test_a_campaign_logs_every_tile_of_every_point(plan, tmp_path):
+    log = run_campaign(plan, tmp_path, workers=1, progress=False)
+    records = list(log.records())
+    assert {r["point"] for r in records} == {p.key for p in plan.points()} and len(log.tiles()) == 16
+    assert json.loads(json.dumps(log.settings()))["settings"]["ratios"] == list(plan.ratios)
+    assert len(list((tmp_path / "sent").glob("*.png"))) == 2
+
+
+def test_a_stopped_campaign_goes_on_and_counts_nothing_twice(plan, tmp_path, monkeypatch):
+    whole = run_campaign(plan, tmp_path / "whole", workers=1, progress=False)
+    import djscc.campaign.runner as runner
+
+    real, calls = runner._run, []
+
+    def dies(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(runner, "_run", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(plan, tmp_path / "parts", workers=1, progress=False)
+    assert len(list(RunLog(tmp_path / "parts").records())) == 2
+    log = run_campaign(plan, tmp_path / "parts", workers=1, progress=False)
+    assert len(calls) == 3 + 2
+
+    def values(run):
+        return {(t["point"], t["index"]): t["psnr_db"] for t in run.tiles()}
+
+    assert values(log) == values(whole)
+
+
+def test_workers_give_the_same_as_one_process(plan, tmp_path):
+    one = run_campaign(plan, tmp_path / "one", workers=1, progress=False)
+    two = run_campaign(plan, tmp_path / "two", workers=2, progress=False)
+    one, two = ({(t["point"], t["index"]): t["psnr_db"] for t in run.tiles()} for run in (one, two))
+    assert one.keys() == two.keys()
+    assert all(one[k] == pytest.approx(two[k], abs=0.05) for k in one)  # thread counts round differently in bfloat16
+
+
+def test_a_ratio_that_the_codec_has_not_stops_the_campaign_at_once(plan, tmp_path):
+    with pytest.raises(DjsccError, match=r"ratio 0\.5: codec adaptive"):
+        run_campaign(dataclasses.replace(plan, ratios=(1 / 2,)), tmp_path, progress=False)

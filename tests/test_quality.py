@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Metrics against their definitions and against values of the published implementations."""
+
+import numpy as np
+import pytest
+import torch
+from djscc.quality import measure, summarise
+from djscc.quality.lpips import lpips
+from djscc.quality.ssim import ms_ssim, scales, ssim
+
+
+@pytest.fixture(scope="module")
+def pair(landsat):
+    rng = np.random.default_rng(3)
+    noisy = landsat.images[:6] + rng.normal(0, 12, landsat.images[:6].shape)
+    return landsat.images[:6], noisy.clip(0, 255).round().astype(np.uint8)
+
+
+def test_identical_images_are_perfect(landsat):
+    values = measure(landsat.images[:3], landsat.images[:3])
+    assert np.allclose(values["mse"], 0) and np.allclose(values["psnr_db"], 99)
+    assert np.allclose(values["ssim"], 1) and np.allclose(values["ms_ssim"], 1)
+    assert np.allclose(values["lpips"], 0, atol=1e-7)
+
+
+def test_psnr_is_its_definition(pair):
+    x, y = (a.astype(float) for a in pair)
+    expected = 10 * np.log10(255**2 / ((x - y) ** 2).mean((1, 2, 3)))
+    assert np.allclose(measure(*pair, ["psnr_db"])["psnr_db"], expected, atol=1e-6)
+
+
+def pictures(size):
+    """A pair that any program can make again: smooth waves, and the same with a chequer added."""
+    y, x = torch.meshgrid(
+        torch.arange(size, dtype=torch.float64), torch.arange(size, dtype=torch.float64), indexing="ij"
+    )
+    wave = torch.stack([0.5 + 0.4 * torch.sin(x / a + y / 7) for a in (5, 9, 13)])
+    return wave[None], (wave + 0.1 * ((x.long() // 3 + y.long() // 3) % 2) - 0.05)[None]
+
+
+def test_ssim_equals_scikit_image():
+    """structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1), skimage 0.26."""
+    assert ssim(*pictures(64)).item() == pytest.approx(SKIMAGE_SSIM_64, abs=1e-4)
+
+
+def test_ms_ssim_equals_pytorch_msssim():
+    """pytorch_msssim 1.0.0 at 256 pixels, where all five scales fit."""
+    assert ms_ssim(*pictures(256)).item() == pytest.approx(PUBLISHED_MS_SSIM_256, abs=1e-4)
+
+
+def test_ms_ssim_takes_the_scales_that_fit(pair):
+    assert [scales(s, 400) for s in (16, 32, 64, 128, 176, 256)] == [1, 2, 3, 4, 5, 5]
+    one, all_of_them = measure(pair[0][:1], pair[1][:1], ["ms_ssim"]), measure(*pair, ["ms_ssim"])
+    assert one["ms_ssim"][0] == pytest.approx(all_of_them["ms_ssim"][0], abs=1e-9)
+
+
+def test_lpips_equals_the_published_package():
+    """The values are those of lpips 0.1.4 (net='alex', version 0.1) for the same images."""
+    ramp = torch.linspace(0, 1, 64).expand(3, 64, 64)
+    checks = ((torch.arange(64)[:, None] // 8 + torch.arange(64)[None] // 8) % 2).float().expand(3, 64, 64)
+    a = torch.stack([ramp, checks, ramp.transpose(1, 2)])
+    b = torch.stack([ramp.transpose(1, 2), ramp, 0.5 * checks + 0.25])
+    assert lpips(a, b).numpy() == pytest.approx(PUBLISHED_LPIPS, abs=1e-4)
+
+
+SKIMAGE_SSIM_64 = 0.774209
+PUBLISHED_MS_SSIM_256 = 0.978382
+PUBLISHED_LPIPS = (0.510936, 0.870546, 0.79243)
+
+
+def test_wrong_input_is_named(pair):
+    with pytest.raises(ValueError, match="sharpness"):
+        measure(*pair, ["sharpness"])
+    with pytest.raises(ValueError, match="shape"):
+        measure(pair[0], pair[1][:, :32])
+    with pytest.raises(ValueError, match="window of 11"):
+        measure(pair[0][:, :8, :8], pair[1][:, :8, :8], ["ssim"])
+
+
+def test_summary_leaves_out_what_was_not_measured():
+    assert summarise([{"psnr_db": 20.0}, {"psnr_db": None}, {"psnr_db": 30.0}, {}]) == {"psnr_db": 25.0}

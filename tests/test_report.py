@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report: one page that needs nothing beside it, whole for whole runs and honest for others."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from djscc.campaign import RunError, RunLog
+from djscc.report import ReportError, write_report
+from djscc.report.runs import ratio_text
+from synthetic_runs import RATIOS, SNRS, write_run
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: that it is well formed, what it says, and what it would load."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.text, self.loads, self.tags, self.images = [], [], [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"tags left open: {self.open}"
+        self.words = " ".join(" ".join(self.text).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loads += [
+            v for k, v in attrs if k in ("src", "href", "xlink:href") and not re.match(r"#|data:image/png;base64,", v)
+        ]
+        if tag == "img":
+            self.images.append(dict(attrs))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    run = write_run(folder / "run", metrics=("psnr", "accuracy"), tiles=12, lost=[(RATIOS[0], SNRS[0])])
+    index = write_report([run], folder / "out")
+    return index, Page(index.read_text())
+
+
+def test_page_needs_nothing_beside_it(demo):
+    index, page = demo
+    assert index.name == "index.html"
+    assert page.loads == []
+    assert "script" not in page.tags and "link" not in page.tags
+    assert not re.search(r"@import|url\((?!#)", index.read_text())
+
+
+def test_page_shows_pictures_over_the_plane(demo):
+    _, page = demo
+    described = [image["alt"] for image in page.images]
+    assert described.count("the tile that was sent") == 3
+    assert described.count("received at ratio 1/12 and 5 dB") == 3
+    assert len(described) == 3 * (1 + 14)
+    assert "frame lost" in page.words and "a typical tile (median PSNR)" in page.words
+
+
+def test_page_says_how_much_arrived_and_from_where(demo):
+    _, page = demo
+    assert (
+        "12 image tiles sent at 3 ratios (1/48, 1/24, 1/12) and 5 SNRs from \N{MINUS SIGN}5 to 15 dB. 14 frames of 15 arrived."
+        in page.words
+    )
+    assert "means over 12 tiles with 95 % intervals" in page.words
+    assert "carrier frequency offset (Hz) 12500 12" in page.words
+    assert "adaptive 1234abcd" in page.words and "impairments:" in page.words
+
+
+def test_page_gives_forms_equation_and_warnings(demo):
+    _, page = demo
+    for words in (
+        "rate-like exponential",
+        "shifted sigmoid plus exponential",
+        "Selected by held-out error",
+        "95 % interval",
+    ):
+        assert words in page.words
+    assert "Not fitted: alpha-beta-gamma (ABG), which needs at least 4 ratios, the log has 3." in page.words
+    assert "12 tiles of lost frames have no loss" in page.words
+    assert "One model of the loss" in page.words
+
+
+def test_figures_lie_beside_the_page(demo):
+    index, page = demo
+    files = {file.name for file in index.parent.glob("*.png")}
+    assert {"quality_psnr_adaptive_rician-k10.png", "surface_psnr_adaptive_rician-k10.png"} <= files
+    assert {"pictures_adaptive_rician-k10.png", "snr_estimate_adaptive_rician-k10.png"} <= files
+    assert all(name in page.words for name in files)
+
+
+def test_ink_follows_the_theme(demo):
+    html = demo[0].read_text()
+    svg = html[html.index("<svg") :]
+    assert "var(--ink)" in svg and "#23272b" not in svg and "prefers-color-scheme: dark" in html
+
+
+def test_several_runs_codecs_and_channels(tmp_path):
+    options = {"metrics": ("psnr",), "tiles": 4}
+    runs = [
+        write_run(tmp_path / "one", **options),
+        write_run(tmp_path / "two", codec="reference", channel="awgn", level="symbols", pictures=0, **options),
+    ]
+    page = Page(write_report(runs, tmp_path / "out").read_text())
+    for words in (
+        "Adaptive over rician-k10",
+        "Reference over awgn",
+        "Codecs and channels side by side",
+        "The run kept no pictures",
+    ):
+        assert words in page.words
+    assert "This run was at symbol level" in page.words
+    assert (tmp_path / "out" / "comparison_psnr.png").is_file()
+
+
+def test_over_the_air_without_originals(tmp_path):
+    run = write_run(
+        tmp_path / "air",
+        over_the_air=True,
+        channel=None,
+        metrics=(),
+        ratios=(1 / 12,),
+        snrs=(3.0, 8.0),
+        tiles=3,
+        pictures=2,
+    )
+    (run / "run.yaml").unlink()
+    for file in (run / "sent").iterdir():
+        file.unlink()
+    page = Page(write_report([run], tmp_path / "out").read_text())
+    for words in ("Adaptive over the air", "holds no quality metric", "original not kept", "has no run.yaml"):
+        assert words in page.words
+
+
+def test_too_few_points_for_a_fit(tmp_path):
+    run = write_run(tmp_path / "run", ratios=(1 / 12,), snrs=(0.0,), metrics=("ssim",), tiles=3, pictures=0)
+    page = Page(write_report([run], tmp_path / "out").read_text())
+    assert "no surface could be fitted" in page.words
+    assert "only 1 ratio(s) were measured" in page.words
+
+
+def test_names_from_a_log_are_escaped(tmp_path):
+    run = write_run(tmp_path / "run", ratios=(1 / 12,), snrs=(0.0, 5.0), metrics=("psnr",), tiles=1, pictures=0)
+    log = RunLog(run)
+    record = next(log.records()) | {"codec": "<script>alert(1)</script>", "frame_number": 77}
+    log.append(record)
+    page = Page(write_report([run], tmp_path / "out").read_text())
+    assert "script" not in page.tags and "<script>alert(1)</script>" in page.words
+
+
+def test_folders_without_a_run_are_named(tmp_path):
+    with pytest.raises(RunError, match="nowhere"):
+        write_report([tmp_path / "nowhere"], tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "frames.jsonl").touch()
+    with pytest.raises(ReportError, match="holds no frames yet"):
+        write_report([tmp_path / "empty"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(0.083333, "1/12"), (1 / 48, "1/48"), (0.5, "1/2"), (3 / 8, "3/8"), (1, "1"), (0.0312, "1/32")]
+)
+def test_ratios_read_as_people_write_them(ratio, text):
+    assert ratio_text(ratio) == text
