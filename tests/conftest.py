@@ -7,7 +7,7 @@ from djscc import DATA
 from djscc.codec import Codec, load_codec
 from djscc.imagery import TileSet, load_tiles
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,9 @@ def gains(fading, count, seed=0, rate=RATE):
     return FlatFading(fading, rate, seed).take(count)
 
 
-def apart(fading, count, periods=50, seed=0):
-    """Gains so many Doppler periods apart, where the scatter's correlation is below 0.01."""
-    stride = int(periods * RATE / DOPPLER)
+def apart(fading, count, seed=0):
+    """Gains 19.875 Doppler periods apart, near a zero of J0: neighbours' scatter is correlated by less than 0.01."""
+    stride = int(19.875 * RATE / DOPPLER)
     return gains(fading, count * stride, seed)[::stride]
 
 

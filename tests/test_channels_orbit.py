@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 from djscc.channels import ChannelError, SampleChannel, load_channel
-from djscc.channels.link_budget import link_budget, plot_link_budget
+from djscc.channels.link_budget import format_link_budget, link_budget, plot_link_budget
 from djscc.channels.orbit import EARTH_RADIUS_M, LIGHT_M_S, find_pass
 from djscc.channels.pass_parameters import Orbit, Station
 from djscc.channels.satellite_pass import SatellitePass
@@ -108,7 +108,10 @@ def test_atmosphere_and_table(tmp_path):
     low, high = rows[0], max(rows, key=lambda row: row.elevation_deg)
     assert low.gas_db == pytest.approx(0.61, abs=0.05) and high.gas_db == pytest.approx(0.055, abs=0.01)
     assert low.rain_db > high.rain_db > 0 and low.noise_temperature_k > high.noise_temperature_k + 50
+    assert low.atmosphere_db == pytest.approx(2.64, abs=0.1)  # itur's own total
     assert 15 < high.snr_db - low.snr_db < 18
+    table = format_link_budget(rows).splitlines()
+    assert len(table) == len(rows) + 1 and len({len(line) for line in table}) == 1
     plot_link_budget(rows, tmp_path / "pass.png", "a pass")
     assert (tmp_path / "pass.png").stat().st_size > 10_000
 

@@ -62,18 +62,17 @@ def random_scenario(rng, users=3, **changes):
             }
             for i in range(users)
         ],
-        bandwidth_hz=float(rng.uniform(4e3, 16e3)),
-        **changes,
+        **{"bandwidth_hz": float(rng.uniform(4e3, 16e3)), **changes},
     )
 
 
 def least_snr(model, ratio, loss):
     """The least SNR in dB for a loss, by the inverse of two_distortions, within the measured range; inf where it is above."""
-    a, r0, alpha, g0, delta, epsilon = model.parameters
+    a, r0, alpha, g0, delta, epsilon, f = model.parameters
     low, high = model.snr_db
     if loss >= float(model.predict(ratio, low)):
         return low
-    noise = loss / (a - loss) - (r0 / ratio) ** alpha
+    noise = (loss - f) / (a + f - loss) - (r0 / ratio) ** alpha
     snr = g0 - 10 / delta * math.log10(noise * (12 * ratio) ** epsilon) if noise > 0 else math.inf
     return snr if snr <= high + 1e-12 else math.inf
 
@@ -106,9 +105,9 @@ def exhaustive(scenario, model):
 
 
 def test_max_min_is_what_exhaustive_search_finds():
-    """40 scenarios of 3 users x 4 ratios. The grid of 0.01 dB costs at most the level of one step; the bound holds always."""
+    """20 scenarios of 3 users x 4 ratios. The grid of 0.01 dB costs at most the level of one step; the bound holds always."""
     rng, model, solved = np.random.default_rng(1), make_model(), 0
-    for _ in range(40):
+    for _ in range(20):
         scenario = random_scenario(rng)
         truth = exhaustive(scenario, model)
         found = max_min(all_options(scenario, {"ssim": model}), scenario)
@@ -120,7 +119,7 @@ def test_max_min_is_what_exhaustive_search_finds():
         assert found.performance == pytest.approx(truth, abs=2e-3)
         assert found.gap >= 0 and found.gap < 2e-3
         assert found.power_w <= scenario.power_w * (1 + 1e-6) and found.bandwidth_hz <= scenario.bandwidth_hz + 1e-6
-    assert solved >= 20  # enough of them can be served
+    assert solved >= 10  # enough of them can be served
 
 
 def test_no_baseline_is_better():
@@ -211,10 +210,10 @@ def test_inverse_gives_back_what_it_was_asked_for():
 def test_least_power_is_least_when_bandwidth_binds():
     """The integer programme, not the greedy choice, decides here: all combinations are tried for comparison."""
     rng, model, bound = np.random.default_rng(6), make_model(), 0
-    for _ in range(10):
+    for _ in range(20):
         scenario = random_scenario(rng, power_w=1e6)
         options = all_options(scenario, {"ssim": model})
-        level = 0.35
+        level = 0.7
         tables = [least_energies(o, level) for o in options]
         fits = [
             sum(t[c] for t, c in zip(tables, choice, strict=True))

@@ -57,7 +57,7 @@ def test_every_form_finds_its_own_surface_again(name):
         "alpha_beta_gamma": [0.4, 1.2, 1.1, 0.4, 30.0, 1.3, 0.02],
         "rate_exponential": [0.8, 4.0, 0.5, 0.6, 0.03],
         "rate_hill": [0.8, 9.0, 0.8, 0.9],
-        "two_distortions": [0.8, 0.015, 1.0, -2.0, 0.9, 0.6],
+        "two_distortions": [0.8, 0.015, 1.0, -2.0, 0.9, 0.6, 0.02],
     }[name]
     form = FORMS[name]
     records = [

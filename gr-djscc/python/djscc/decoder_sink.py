@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from djscc.waveform import FrameHeader, FrameReport, ReceivedFrame
 
+from .frame_record import in_a_line, means
 from .frame_tags import FRAME, read_header, read_report, to_pmt
 from .guard import guarded
 from .image_message import IMAGE, image_message
@@ -20,8 +21,6 @@ from .worker import Consumer
 
 METRICS = pmt.intern("metrics")
 WHEN_FULL = ("block", "drop")
-ESTIMATES = ("snr_est_db", "cfo_hz", "clock_ppm", "erased")
-QUALITIES = ("psnr_db", "ssim", "ms_ssim", "lpips")
 HOLD_S = 0.01  # how long work() waits for the decoder before it looks for more symbols
 
 
@@ -75,15 +74,18 @@ class decoder_sink(gr.basic_block):
         sink: what takes the frames.
         when_full: ``block`` or ``drop``.
         queue_frames: frames that wait for the decoder at most.
+        log_frames: log a line for each frame.
     """
 
-    def __init__(self, sink: FrameTaker, when_full: str = "block", queue_frames: int = 4) -> None:
+    def __init__(
+        self, sink: FrameTaker, when_full: str = "block", queue_frames: int = 4, log_frames: bool = False
+    ) -> None:
         if when_full not in WHEN_FULL:
             raise ValueError(f"when_full {when_full!r}: give one of {', '.join(WHEN_FULL)}")
         gr.basic_block.__init__(self, "decoder_sink", [np.complex64, np.float32], None)
         self.error: Exception | None = None
         self.frames = self.frames_dropped = 0
-        self._sink, self._waits = sink, when_full == "block"
+        self._sink, self._waits, self._log_frames = sink, when_full == "block", log_frames
         self._decoder = Consumer(self._decode, queue_frames)
         self._frame: _Frame | None = None
         self._ahead = 0  # items at the head of the input that were read already
@@ -99,6 +101,7 @@ class decoder_sink(gr.basic_block):
         metrics: tuple[str, ...] = ("mse", "psnr_db", "ssim"),
         when_full: str = "block",
         queue_frames: int = 4,
+        log_frames: bool = True,
     ) -> decoder_sink:
         """A decoder sink from plain values. Codecs are found by the id in the frames' headers.
 
@@ -116,7 +119,7 @@ class decoder_sink(gr.basic_block):
             log = RunLog(run)
             log.start({"references": references, "decoder": decoder, "metrics": list(metrics)})
         sink = FrameSink((), originals, log, metrics=metrics, decoder=decoder or None)
-        return cls(sink, when_full, queue_frames)
+        return cls(sink, when_full, queue_frames, log_frames)
 
     def start(self) -> bool:
         self._decoder.start()
@@ -184,25 +187,15 @@ class decoder_sink(gr.basic_block):
     def _decode(self, frame: ReceivedFrame) -> None:
         record = self._sink.accept(frame)
         self.frames += 1
+        number, values = frame.header.frame_number, means(record)
         if "refused" in record:
-            self.logger.error(f"frame {frame.header.frame_number}: {record['refused']}")
-        self._publish_metrics(record)
+            self.logger.error(f"frame {number} refused: {record['refused']}")
+        elif self._log_frames:
+            self.logger.info(in_a_line(number, values))
+        dropped = {"frames_dropped": self.frames_dropped}
+        text = json.dumps(record | dropped).encode()
+        about = to_pmt({"frame_number": number, **values, **dropped})
+        self.message_port_pub(METRICS, pmt.cons(about, pmt.init_u8vector(len(text), list(text))))
         tiles = self._sink.latest
         if tiles is not None and "refused" not in record and not pmt.is_null(self.message_subscribers(IMAGE)):
-            self.message_port_pub(IMAGE, image_message(frame.header, tiles, frame_means(record)))
-
-    def _publish_metrics(self, record: dict[str, Any]) -> None:
-        means = frame_means(record) | {"frame_number": record["frame_number"], "frames_dropped": self.frames_dropped}
-        text = json.dumps(record | {"frames_dropped": self.frames_dropped}).encode()
-        self.message_port_pub(METRICS, pmt.cons(to_pmt(means), pmt.init_u8vector(len(text), list(text))))
-
-
-def frame_means(record: dict[str, Any]) -> dict[str, float]:
-    """A record's numbers, and the means over its tiles of what was measured of each."""
-    means = {key: float(record[key]) for key in ESTIMATES if record.get(key) is not None}
-    tiles = record.get("tiles", [])
-    for key in QUALITIES:
-        values = [tile[key] for tile in tiles if key in tile]
-        if values:
-            means[key] = float(np.mean(values))
-    return means
+            self.message_port_pub(IMAGE, image_message(frame.header, tiles, values))

@@ -12,17 +12,12 @@ from gnuradio import gr
 from numpy.typing import NDArray
 from PyQt5 import QtCore, QtGui, QtWidgets
 
+from .frame_record import in_a_line
 from .guard import guarded
 from .image_message import read_image_message
 
 IN = pmt.intern("in")
 EMPTY = 128  # grey level where nothing has come yet
-CAPTION = {
-    "psnr_db": "PSNR {:.2f} dB",
-    "ssim": "SSIM {:.3f}",
-    "snr_est_db": "Es/N0 {:.1f} dB",
-    "cfo_hz": "CFO {:.0f} Hz",
-}
 
 
 class image_view(gr.basic_block):
@@ -47,8 +42,7 @@ class image_view(gr.basic_block):
         """Add one message's tiles to the image."""
         about, tiles = read_image_message(message)
         self._mosaic.add(about, tiles)
-        values = [text.format(about[key]) for key, text in CAPTION.items() if key in about]
-        self.widget.changed.emit(self._mosaic.pixels.copy(), "   ".join([f"frame {about['frame_number']}", *values]))
+        self.widget.changed.emit(self._mosaic.pixels.copy(), in_a_line(about["frame_number"], about))
 
 
 class Mosaic:

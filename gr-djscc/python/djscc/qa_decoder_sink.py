@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""decoder_sink: frames arrive whole, a slow decoder is waited for or its frames are dropped and counted, errors end the flowgraph."""
+"""decoder_sink: whole frames to the decoder; when it is slow they wait, or are dropped and counted; errors end the flowgraph."""
 
 import json
 import time

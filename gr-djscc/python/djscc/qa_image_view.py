@@ -31,7 +31,7 @@ class qa_image_view(gr_unittest.TestCase):
         pixels = view._mosaic.pixels
         self.assertEqual(pixels.shape, (128, 128, 3))
         self.assertEqual([pixels[y, x, 0] for y in (0, 64) for x in (0, 64)], [0, 1, 2, 3])
-        self.assertEqual(view.widget._line.text(), "frame 1   PSNR 31.23 dB")
+        self.assertEqual(view.widget._line.text(), "frame 1, PSNR 31.23 dB")
         self.assertFalse(view.widget._picture.pixmap().isNull())
 
     def test_tiles_of_an_image(self):

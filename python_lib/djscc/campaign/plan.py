@@ -61,7 +61,8 @@ class Plan:
     """All settings of a campaign; every field may stand in the YAML file.
 
     ``level`` is ``flowgraph`` (the whole chain as a running GNU Radio flowgraph) or ``symbols`` (codec and symbol-level channel
-    only). ``told`` is whether the encoder is told the nominal Es/N0. ``impairments`` replace values of the channel.
+    only). ``told`` is whether the encoder is told the nominal Es/N0, ``by_content`` whether tiles get layers by their
+    content. ``impairments`` replace values of the channel.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Plan:
     impairments: dict[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (1,)
     told: bool = False
+    by_content: bool = False
     tiles_per_frame: int = 64
     symbol_rate: float = 1e6
     pictures: int = 16

@@ -32,7 +32,9 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
     """Send all tiles over one point; returns the record of each frame, lost ones too. They are in ``log`` by then."""
     codec = load_codec(point.codec, plan.decoder)
     told = point.snr_db if plan.told else None
-    source = FrameSource(tiles, codec, codec.layers_for_ratio(point.ratio), told, plan.tiles_per_frame)
+    source = FrameSource(
+        tiles, codec, codec.layers_for_ratio(point.ratio), told, plan.tiles_per_frame, by_content=plan.by_content
+    )
     settings = WaveformSettings(symbol_rate=plan.symbol_rate)
     identity = {
         "point": point.key,
@@ -64,10 +66,12 @@ def _symbol_level(source: FrameSource, sink: FrameSink, channel: ChannelDescript
     snr_db = sink.point["snr_db"]
     exact = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=snr_db, lost_samples=0, erased=0.0)
     for header, payload in source:
-        sent = torch.view_as_real(torch.from_numpy(payload)).view(header.tile_count, -1, 2)
-        received, variance = symbol_channel(sent, torch.full((header.tile_count,), snr_db))
-        symbols = torch.view_as_complex(received.contiguous()).reshape(-1).numpy()
-        noise_variance = variance.expand(received.shape[:2]).reshape(-1).numpy().astype(np.float32)
+        sent = torch.view_as_real(torch.from_numpy(payload)).split(
+            [n * header.symbols_per_layer for n in header.layers]
+        )
+        arrived = [symbol_channel(tile[None], torch.tensor([snr_db])) for tile in sent]
+        symbols = torch.view_as_complex(torch.cat([received[0] for received, _ in arrived])).numpy()
+        noise_variance = torch.cat([variance[0] for _, variance in arrived]).numpy().astype(np.float32)
         sink.accept(ReceivedFrame(header, symbols, noise_variance, np.ones(len(symbols), dtype=bool), exact))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from djscc.codec import Codec
 from djscc.imagery import TileSet
 from djscc.waveform import FrameHeader
+from djscc.waveform.header import coded_symbols
 
 
 class FrameSource:
@@ -20,11 +21,13 @@ class FrameSource:
     Args:
         tiles: what to send.
         codec: the codec whose encoder is used.
-        layers: layers of symbols to send of each tile.
+        layers: layers of symbols to send of each tile; their mean where ``by_content``.
         told_snr_db: the Es/N0 that the encoder is told, or None.
         tiles_per_frame: tiles in one frame (the last may hold fewer).
         image_size: height and width of the image that the tiles were cut from; (0, 0) when they are images of their own.
         first_frame: number of the first frame.
+        by_content: give busy tiles more layers and flat ones fewer. The header's table of layers is paid for out of the
+            frame's budget, so that the ratio and the time on air stay those of equal layers.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class FrameSource:
         tiles_per_frame: int = 64,
         image_size: tuple[int, int] = (0, 0),
         first_frame: int = 0,
+        by_content: bool = False,
     ) -> None:
         if tiles_per_frame < 1:
             raise ValueError(f"{tiles_per_frame} tiles in a frame: at least 1")
         self.tiles, self.codec, self.layers, self.told_snr_db = tiles, codec, layers, told_snr_db
         self.tiles_per_frame, self.image_size, self.first_frame = tiles_per_frame, image_size, first_frame
+        self.by_content = by_content
         self.scene_id = scene_id(tiles.images)
 
     def __len__(self) -> int:
@@ -58,7 +63,7 @@ class FrameSource:
             frame_number=number,
             tile_index=first,
             tiles_total=len(self.tiles),
-            layers=(self.layers,) * count,
+            layers=tuple(self._layers(first, count)),
             symbols_per_layer=self.codec.symbols_per_layer(height, width),
             tile_height=height,
             tile_width=width,
@@ -68,11 +73,27 @@ class FrameSource:
             seed=number,
         )
 
+    def _layers(self, first: int, count: int) -> list[int]:
+        if not self.by_content or count == 1:
+            return [self.layers] * count
+        _, height, width, _ = self.tiles.images.shape
+        widest = self.codec.layers - self.codec.rate_model.layers[0]
+        table = -(-coded_symbols(count * widest.bit_length()) // self.codec.symbols_per_layer(height, width))
+        part = self.tiles.images[first : first + count]
+        return self.codec.rate_model.allocate(part, self.layers * count - table, self.told_snr_db).tolist()
+
     def __iter__(self) -> Iterator[tuple[FrameHeader, NDArray[np.complex64]]]:
         for index in range(len(self)):
             first = index * self.tiles_per_frame
             part = self.tiles.images[first : first + self.tiles_per_frame]
-            yield self.header(index), self.codec.encode(part, self.layers, self.told_snr_db).reshape(-1)
+            header = self.header(index)
+            layers = np.array(header.layers)
+            symbols: dict[int, NDArray[np.complex64]] = {}
+            for number in np.unique(layers):
+                chosen = np.flatnonzero(layers == number)
+                encoded = self.codec.encode(part[chosen], int(number), self.told_snr_db)
+                symbols |= dict(zip(chosen.tolist(), encoded, strict=True))
+            yield header, np.concatenate([symbols[i] for i in range(len(part))])
 
 
 def scene_id(images: NDArray[np.uint8]) -> int:

@@ -21,12 +21,13 @@ def sum_up(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     received = [r for r in records if r["received"]]
     tiles = [tile for r in records for tile in r["tiles"]]
     measured = [t for t in tiles if t.get("psnr_db") is not None]
-    sizes = [r["ratio"] * 1.0 for r in records]
     result: dict[str, Any] = dict(summarise(measured))
+    if "mse" in result:
+        result["psnr_of_mean_mse_db"] = float(-10 * np.log10(max(result["mse"], 1e-10)))
     result |= {
         "images": len(measured),
         "images_sent": len(tiles),
-        "ratio": _mean(sizes),
+        "ratio": _mean(r["ratio"] for r in records),
         "on_air_ratio": _mean(r["on_air_ratio"] for r in records),
         "frames_sent": len(records),
         "frames_received": len(received),

@@ -30,7 +30,7 @@ RATE, CHUNK, ROUNDS = 2e6, 8192, 5
 DOPPLER_HZ = 30.0
 
 PARTS: dict[str, tuple[dict[str, Any], str | None]] = {
-    "noise": ({"snr_db": 10}, "fastnoise_source added"),
+    "noise": ({"snr_db": 10}, "noise_source added"),
     "noise, carrier and clock offset": ({"snr_db": 10, "cfo_hz": 1e3, "clock_ppm": 20}, "channel_model"),
     "rician fading": ({"fading": {"model": "rician", "doppler_hz": DOPPLER_HZ}}, "fading_model, 8 sinusoids"),
     "rician fading, line of sight with Doppler": (
@@ -135,7 +135,7 @@ def gnuradio_times(samples: np.ndarray[Any, np.dtype[np.complex64]]) -> dict[str
 
     def noise_adder() -> Any:
         adder = blocks.add_cc()
-        added.append(analog.fastnoise_source_c(analog.GR_GAUSSIAN, 1.0, 1, 8192))
+        added.append(analog.noise_source_c(analog.GR_GAUSSIAN, 1.0, 1))
         return adder
 
     def run(make: Callable[[], Any] | None) -> float:
@@ -157,7 +157,7 @@ def gnuradio_times(samples: np.ndarray[Any, np.dtype[np.complex64]]) -> dict[str
         return min(spent) / count * 1e9
 
     makers: dict[str, Callable[[], Any]] = {
-        "fastnoise_source added": noise_adder,
+        "noise_source added": noise_adder,
         "channel_model": lambda: channels.channel_model(0.3, 1e3 / RATE, 1 + 20e-6, [1.0 + 0j], 1, False),
         "fading_model, 8 sinusoids": lambda: channels.fading_model(8, step, True, 10.0, 1),
         "selective_fading_model, 3 paths of 8 sinusoids": lambda: channels.selective_fading_model(

@@ -69,7 +69,7 @@ class _Nodes(Stream):
             self._bad = _States(fading, rate, random_generator(seed, f"{purpose} states"))
 
     def _next_block(self) -> Complex:
-        normal = self._shadow.take(self.BLOCK).real * np.sqrt(2.0) if self._shadow else np.zeros(1)
+        normal = self._shadow.take(self.BLOCK) if self._shadow else np.zeros(1)
         bad = self._bad.take(self.BLOCK) if self._bad else np.zeros(1, bool)
         sight, scale = amplitudes(self._fading, normal, bad)
         scatter = (self._scatter.take(self.BLOCK) * scale).astype(np.complex64)

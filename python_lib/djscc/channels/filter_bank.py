@@ -23,11 +23,30 @@ def interpolation_taps(fraction: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sinc(distance) * window
 
 
-def filter_bank(samples: Complex, taps: NDArray[np.float32]) -> Complex:
-    """Correlate ``samples`` (n + T - 1,) with each row of ``taps`` (K, T): output (K, n)."""
-    parts = np.ascontiguousarray(samples).view(np.float32).reshape(-1, 2)
-    windows = np.lib.stride_tricks.sliding_window_view(parts, taps.shape[1], axis=0)
-    result = np.empty((len(taps), len(windows)), np.complex64)
-    result.real = taps @ np.ascontiguousarray(windows[:, 0]).T
-    result.imag = taps @ np.ascontiguousarray(windows[:, 1]).T
-    return result
+class FilterBank:
+    """Real filters ``taps`` (K, T) over a complex signal, all at once.
+
+    The product of overlapping pieces of the signal with one Toeplitz matrix is several times faster than one of all its
+    windows with the taps, for it copies the signal twice instead of T times.
+    """
+
+    PIECE = 16  # outputs of one row of the product
+
+    def __init__(self, taps: NDArray[np.float32]) -> None:
+        self._count, self._length = taps.shape
+        matrix = np.zeros((self.PIECE + self._length - 1, self._count, self.PIECE), np.float32)
+        for output in range(self.PIECE):
+            matrix[output : output + self._length, :, output] = taps.T
+        self._matrix = matrix.reshape(len(matrix), -1)
+
+    def __call__(self, samples: Complex) -> NDArray[np.float32]:
+        """Correlate ``samples`` (n + T - 1,) with each filter: (K, 2, n), real and imaginary parts."""
+        count = len(samples) - self._length + 1
+        rows = -(-count // self.PIECE)
+        parts = np.zeros((2, rows * self.PIECE + self._length - 1), np.float32)
+        parts[0, : len(samples)], parts[1, : len(samples)] = samples.real, samples.imag
+        pieces = np.lib.stride_tricks.sliding_window_view(parts, len(self._matrix), axis=1)[:, :: self.PIECE]
+        product = np.ascontiguousarray(pieces).reshape(2 * rows, -1) @ self._matrix
+        ordered = product.reshape(2, rows, self._count, self.PIECE).transpose(2, 0, 1, 3)
+        filtered: NDArray[np.float32] = ordered.reshape(self._count, 2, -1)[..., :count]
+        return filtered

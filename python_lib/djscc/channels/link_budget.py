@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class LinkRow:
     cloud_db: float
     rain_db: float
     scintillation_db: float
+    atmosphere_db: float
+    """All four as ITU-R P.618 combines them: gas + sqrt((rain + cloud)^2 + scintillation^2)."""
     noise_temperature_k: float
     g_over_t_db_k: float
     c_over_n0_db_hz: float
@@ -61,6 +64,30 @@ def snr_over_pass(orbit: Orbit, link: Link, flight: Pass, symbol_rate: float) ->
     return _columns(orbit, link, flight.elevation_deg, flight.delay_s, symbol_rate)[-1]
 
 
+def format_link_budget(rows: list[LinkRow]) -> str:
+    """The rows as a table for a terminal."""
+    columns: list[tuple[str, str, Callable[[LinkRow], float]]] = [
+        ("time/s", "{:.0f}", lambda row: row.time_s),
+        ("elev/deg", "{:.1f}", lambda row: row.elevation_deg),
+        ("range/km", "{:.0f}", lambda row: row.range_km),
+        ("Doppler/kHz", "{:+.2f}", lambda row: row.doppler_hz / 1e3),
+        ("rate/(Hz/s)", "{:+.0f}", lambda row: row.doppler_rate_hz_s),
+        ("FSPL/dB", "{:.1f}", lambda row: row.free_space_db),
+        ("gas/dB", "{:.2f}", lambda row: row.gas_db),
+        ("cloud/dB", "{:.2f}", lambda row: row.cloud_db),
+        ("rain/dB", "{:.2f}", lambda row: row.rain_db),
+        ("scint/dB", "{:.2f}", lambda row: row.scintillation_db),
+        ("all/dB", "{:.2f}", lambda row: row.atmosphere_db),
+        ("G/T/(dB/K)", "{:.1f}", lambda row: row.g_over_t_db_k),
+        ("C/N0/dBHz", "{:.1f}", lambda row: row.c_over_n0_db_hz),
+        ("Es/N0/dB", "{:.1f}", lambda row: row.snr_db),
+    ]
+    lines = ["  ".join(name for name, _, _ in columns)]
+    for row in rows:
+        lines.append("  ".join(form.format(value(row)).rjust(len(name)) for name, form, value in columns))
+    return "\n".join(lines)
+
+
 def plot_link_budget(rows: list[LinkRow], path: str | Path, title: str = "") -> None:
     """Draw elevation, Doppler shift, losses and Es/N0 over the pass into a picture file."""
     from matplotlib.figure import Figure
@@ -72,13 +99,11 @@ def plot_link_budget(rows: list[LinkRow], path: str | Path, title: str = "") -> 
     axes[0].set_ylabel("elevation / °")
     axes[1].plot(time, [row.doppler_hz / 1e3 for row in rows])
     axes[1].set_ylabel("Doppler / kHz")
-    below = np.zeros(len(rows))
-    for name in ("gas", "cloud", "rain", "scintillation"):
-        loss = np.array([getattr(row, f"{name}_db") for row in rows])
-        axes[2].fill_between(time, below, below + loss, label=name)
-        below = below + loss
+    for name in ("gas", "cloud", "rain", "scintillation", "atmosphere"):
+        label = "all" if name == "atmosphere" else name
+        axes[2].plot(time, [getattr(row, f"{name}_db") for row in rows], label=label)
     axes[2].set_ylabel("atmosphere / dB")
-    axes[2].legend(loc="upper center", ncols=4, fontsize="small")
+    axes[2].legend(loc="upper center", ncols=5, fontsize="small")
     axes[3].plot(time, [row.snr_db for row in rows])
     axes[3].set_ylabel("Es/N0 / dB")
     axes[3].set_xlabel("time from rise / s")
@@ -103,19 +128,10 @@ def _columns(orbit: Orbit, link: Link, elevation_deg: Float, delay_s: Float, sym
     temperature = sky + link.ground_temperature_k + link.receiver_temperature_k
     aperture = np.pi * link.antenna_diameter_m * orbit.carrier_hz / LIGHT_M_S
     merit = 10 * np.log10(link.antenna_efficiency * aperture**2 / temperature)
-    losses = free_space + gas + cloud + rain + scintillation + link.losses_db
-    density = link.eirp_dbw + merit - losses - BOLTZMANN_DBW_K_HZ
-    return [
-        free_space,
-        gas,
-        cloud,
-        rain,
-        scintillation,
-        temperature,
-        merit,
-        density,
-        density - 10 * np.log10(symbol_rate),
-    ]
+    whole = gas + np.hypot(rain + cloud, scintillation)
+    density = link.eirp_dbw + merit - free_space - whole - link.losses_db - BOLTZMANN_DBW_K_HZ
+    snr_db = density - 10 * np.log10(symbol_rate)
+    return [free_space, gas, cloud, rain, scintillation, whole, temperature, merit, density, snr_db]
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import numpy as np
 
 from djscc.channels.fading import FlatFading
 from djscc.channels.fading_parameters import NtnTdl, Rayleigh, Rician
-from djscc.channels.filter_bank import REACH, TAPS, filter_bank, interpolation_taps
+from djscc.channels.filter_bank import REACH, TAPS, FilterBank, interpolation_taps
 from djscc.channels.schema import require
 from djscc.channels.streams import Complex
 
@@ -57,30 +57,26 @@ class TappedDelayLine:
         require(
             spread <= LONGEST, "delay_spread_ns", fading.delay_spread_ns, f"At this sample rate use up to {limit:.0f}."
         )
-        self._filters = np.zeros((len(rows), TAPS + spread), np.float32)
-        for row, delay in zip(self._filters, delays, strict=True):
+        filters = np.zeros((len(rows), TAPS + spread), np.float32)
+        for row, delay, (_, power, _) in zip(filters, delays, rows, strict=True):
             whole = int(np.ceil(delay))
-            start = spread - whole
-            row[start : start + TAPS] = interpolation_taps(np.array(whole - delay))
-        self._amplitudes = [np.float32(np.sqrt(power)) for _, power, _ in rows]
+            row[spread - whole :][:TAPS] = interpolation_taps(np.array(whole - delay)) * np.sqrt(power)
+        self._filters, self._length = FilterBank(filters), filters.shape[1]
         self._gains = [FlatFading(_tap(fading, k_db), rate, seed, f"tap {i}") for i, (_, _, k_db) in enumerate(rows)]
         self.lag = REACH + spread
-        self._kept = np.zeros(self._filters.shape[1] - 1 - REACH, np.complex64)
+        self._kept = np.zeros(self._length - 1 - REACH, np.complex64)
 
     def push(self, samples: Complex) -> Complex:
         """Take samples, return those outputs that are decided: REACH fewer than were taken, once at the start."""
         buffer = np.concatenate([self._kept, samples])
-        count = len(buffer) - self._filters.shape[1] + 1
+        count = len(buffer) - self._length + 1
         if count <= 0:
             self._kept = buffer
             return np.empty(0, np.complex64)
         self._kept = buffer[count:]
-        result = np.zeros(count, np.complex64)
-        for path, amplitude, gain in zip(
-            filter_bank(buffer, self._filters), self._amplitudes, self._gains, strict=True
-        ):
-            path *= gain.take(count)
-            result += path * amplitude
+        result, path = np.zeros(count, np.complex64), np.empty(count, np.complex64)
+        for (path.real, path.imag), gain in zip(self._filters(buffer), self._gains, strict=True):
+            result += path * gain.take(count)
         return result
 
 

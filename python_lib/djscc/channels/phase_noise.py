@@ -8,6 +8,7 @@ holding the part of the mask below it; neighbours share the mask by a smooth cro
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft
 
 from djscc.channels.processes import ColouredNoise, Interpolated, taps_from_spectrum
@@ -33,7 +34,7 @@ class PhaseNoise:
 
     def push(self, samples: Complex) -> Complex:
         """Rotate."""
-        cycles = self._phase.take(len(samples)).real / (2 * np.pi)
+        cycles = self._phase.take(len(samples)) / (2 * np.pi)
         return samples * phasor(cycles)
 
 
@@ -44,24 +45,26 @@ class _Sum(Stream):
         super().__init__()
         self._first, self._second = first, second
 
-    def _next_block(self) -> Complex:
+    def _next_block(self) -> NDArray[np.float32]:
         return self._first.take(4096) + self._second.take(4096)
 
 
 def _level(
     mask: tuple[tuple[float, float], ...], rate: float, level: int, lowest_hz: float, seed: int, purpose: str
 ) -> Stream:
-    """The process at ``rate`` and all slower ones below it; its real part is the phase."""
+    """The process at ``rate`` and all slower ones below it."""
     size = fft.next_fast_len(8 * REACH)
     frequency = fft.fftfreq(size, 1 / rate)
     last = lowest_hz > rate * CROSSOVER
-    spectrum = 10 ** (mask_level(mask, frequency) / 10) * rate * 2  # twice: the real part has half the power
+    spectrum = 10 ** (mask_level(mask, frequency) / 10) * rate
     octaves = np.log2(np.maximum(np.abs(frequency), 1e-9 * rate) / (CROSSOVER * rate))
     if not last:
         spectrum = spectrum * _rise(octaves)
     if level:
         spectrum = spectrum * (1 - _rise(octaves - np.log2(RATIO)))
-    noise = ColouredNoise(taps_from_spectrum(spectrum, REACH), random_generator(seed, f"{purpose} {level}"), 8 * REACH)
+    noise = ColouredNoise(
+        taps_from_spectrum(spectrum, REACH), random_generator(seed, f"{purpose} {level}"), 8 * REACH, real=True
+    )
     if last:
         return noise
     return _Sum(noise, Interpolated(_level(mask, rate / RATIO, level + 1, lowest_hz, seed, purpose), RATIO))

@@ -7,12 +7,13 @@ That costs less per sample than a sum of sinusoids, and is Gaussian at every ins
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, special
 
-from djscc.channels.streams import Complex, Float, Stream, complex_normal
+from djscc.channels.streams import Float, Stream, complex_normal
 
 NODES_PER_PERIOD = 16  # values of a process in one period of its largest Doppler shift, before interpolation
 MEMORY = 24.0  # periods: the fading's autocorrelation is J0 times a Gaussian window of this standard deviation
@@ -20,21 +21,32 @@ INNER_FACTOR = 256  # interpolation by more than this runs in two steps
 
 
 class ColouredNoise(Stream):
-    """CN(0, sum(taps^2)): white noise through a symmetric filter, by blocks of FFTs (overlap-save)."""
+    """White normal noise through a filter, by blocks of FFTs (overlap-save): variance sum(taps^2).
 
-    def __init__(self, taps: Float, generator: np.random.Generator, block: int = 4096) -> None:
+    Circular complex (complex64) or, with ``real``, real (float32).
+    """
+
+    def __init__(self, taps: Float, generator: np.random.Generator, block: int = 4096, real: bool = False) -> None:
         super().__init__()
-        self._generator, self._count = generator, block
-        self._size = fft.next_fast_len(block + len(taps) - 1)
-        self._response = fft.fft(taps.astype(np.float32), self._size)
-        self._white = complex_normal(generator, len(taps) - 1)
+        self._generator, self._count, self._real = generator, block, real
+        self._size = fft.next_fast_len(block + len(taps) - 1, real)
+        self._response = (fft.rfft if real else fft.fft)(taps.astype(np.float32), self._size)
+        self._white = self._draw(len(taps) - 1)
 
-    def _next_block(self) -> Complex:
-        white = np.concatenate([self._white, complex_normal(self._generator, self._count)])
+    def _draw(self, count: int) -> NDArray[Any]:
+        if self._real:
+            return self._generator.standard_normal(count, dtype=np.float32)
+        return complex_normal(self._generator, count)
+
+    def _next_block(self) -> NDArray[Any]:
+        white = np.concatenate([self._white, self._draw(self._count)])
         start = len(self._white)
         self._white = white[self._count :]
-        shaped: Complex = fft.ifft(fft.fft(white, self._size) * self._response)[start : start + self._count]
-        return shaped
+        if self._real:
+            shaped = fft.irfft(fft.rfft(white, self._size) * self._response, self._size)
+        else:
+            shaped = fft.ifft(fft.fft(white, self._size) * self._response)
+        return shaped[start : start + self._count]
 
 
 class Interpolated(Stream):
@@ -48,11 +60,11 @@ class Interpolated(Stream):
         self._nodes = source.take(3)
         self._basis = basis.astype(self._nodes.dtype)
 
-    def _next_block(self) -> NDArray[np.complex64]:
+    def _next_block(self) -> NDArray[Any]:
         nodes = np.concatenate([self._nodes, self._source.take(self._intervals)], -1)
         self._nodes = nodes[..., -3:]
         windows = np.lib.stride_tricks.sliding_window_view(nodes, 4, axis=-1)
-        values: Complex = np.ascontiguousarray(windows) @ self._basis
+        values = np.ascontiguousarray(windows) @ self._basis
         return values.reshape(*values.shape[:-2], -1)
 
 
@@ -83,9 +95,9 @@ def doppler_process(doppler: float, generator: np.random.Generator) -> Stream:
 
 
 def slow_process(correlation_time: float, generator: np.random.Generator) -> Stream:
-    """CN(0, 1) with autocorrelation exp(-(t / T)^2); T = ``correlation_time`` in values, 4 or more."""
-    reach = int(np.ceil(4 * correlation_time))
-    return ColouredNoise(taps_for(lambda lag: np.exp(-((lag / correlation_time) ** 2)), reach), generator, block=256)
+    """N(0, 1) with autocorrelation exp(-(t / T)^2); T = ``correlation_time`` in values, 4 or more."""
+    taps = taps_for(lambda lag: np.exp(-((lag / correlation_time) ** 2)), int(np.ceil(4 * correlation_time)))
+    return ColouredNoise(taps, generator, block=256, real=True)
 
 
 def interpolated(source: Stream, factor: int) -> Stream:

@@ -12,11 +12,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from djscc.channels.filter_bank import REACH, TAPS, filter_bank, interpolation_taps
+from djscc.channels.filter_bank import REACH, TAPS, FilterBank, interpolation_taps
 from djscc.channels.streams import Complex, Float
 
 ORDER = 6  # of the polynomial, which then follows the filters to -100 dB
 SILENCE = 2 * TAPS  # zeros kept before the first sample
+LARGEST = 16384  # outputs made at once
 
 
 def _farrow_taps() -> NDArray[np.float32]:
@@ -32,7 +33,7 @@ class VariableDelay:
     same for all push sizes to within float32 rounding.
     """
 
-    FARROW = _farrow_taps()
+    FARROW = FilterBank(_farrow_taps())
     lag = 2 * REACH
 
     def __init__(self, delay: Callable[[Float], Float]) -> None:
@@ -46,15 +47,14 @@ class VariableDelay:
         buffer = np.concatenate([self._kept, samples])
         end = self._start + len(buffer) - REACH  # positions below this can be told
         outputs = []
-        complete = False
-        while not complete:
-            position = self._positions(min(max(len(samples), 256), 16384))
-            known = int(np.searchsorted(position, end))
-            complete = known < len(position)
-            if known:
-                outputs.append(self._interpolate(buffer, position[:known]))
-                self._index += known
-        drop = int(np.clip(np.floor(self._positions(1)[0]) - REACH - self._start, 0, len(buffer) - SILENCE))
+        place = float(self._positions(1)[0])
+        while place < end:
+            position = self._positions(min(int(end - place) + 1, LARGEST))
+            position = position[: int(np.searchsorted(position, end))]
+            outputs.append(self._interpolate(buffer, position))
+            self._index += len(position)
+            place = float(self._positions(1)[0])
+        drop = int(np.clip(np.floor(place) - REACH - self._start, 0, len(buffer) - SILENCE))
         self._kept, self._start = buffer[drop:], self._start + drop
         return np.concatenate(outputs) if outputs else np.empty(0, np.complex64)
 
@@ -67,13 +67,15 @@ class VariableDelay:
         base = np.floor(position)
         whole = base.astype(np.int64) - self._start
         first, last = int(whole[0]), int(whole[-1])
-        coefficients = filter_bank(buffer[first - REACH + 1 : last + REACH + 1], self.FARROW)
+        coefficients = self.FARROW(buffer[first - REACH + 1 : last + REACH + 1])
         if last - first + 1 != len(whole) or np.any(np.diff(whole) != 1):
-            coefficients = coefficients[:, whole - first]
+            coefficients = coefficients[..., whole - first]
         offset = (position - base - 0.5).astype(np.float32)
-        result = coefficients[0] * offset
+        polynomial = coefficients[0] * offset
         for row in coefficients[1:-1]:
-            result += row
-            result *= offset
-        result += coefficients[-1]
+            polynomial += row
+            polynomial *= offset
+        polynomial += coefficients[-1]
+        result = np.empty(len(whole), np.complex64)
+        result.real, result.imag = polynomial
         return result

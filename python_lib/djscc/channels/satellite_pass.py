@@ -126,12 +126,14 @@ class _Curve:
         self._spacing = spline.x[1] - spline.x[0]
 
     def __call__(self, place: Float) -> Float:
-        piece = np.clip((place / self._spacing).astype(np.int64), 0, self._coefficients.shape[1] - 1)
-        edges = np.flatnonzero(np.diff(piece)) + 1
+        last = self._coefficients.shape[1] - 1
+        pieces = np.clip((place[[0, -1]] / self._spacing).astype(np.int64), 0, last) if len(place) else [0, 0]
         result = np.empty_like(place)
-        for start, end in zip([0, *edges], [*edges, len(place)], strict=True):
-            if end > start:
-                a, b, c, d = self._coefficients[:, piece[start]]
-                x = place[start:end] - self._knots[piece[start]]
-                result[start:end] = ((a * x + b) * x + c) * x + d
+        start = 0
+        for piece in range(pieces[0], pieces[1] + 1):
+            end = len(place) if piece == pieces[1] else int(np.searchsorted(place, self._knots[piece + 1]))
+            a, b, c, d = self._coefficients[:, piece]
+            x = place[start:end] - self._knots[piece]
+            result[start:end] = ((a * x + b) * x + c) * x + d
+            start = end
         return result

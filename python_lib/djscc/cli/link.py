@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``djscc evaluate`` and ``djscc loopback``: one point of the plane, at symbol level or as a running flowgraph."""
+"""``djscc evaluate``, ``loopback`` and ``link-budget``: one link, at symbol level, as a running flowgraph, or on paper."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 from djscc.campaign.plan import Plan, Point, resolve_data
@@ -42,6 +44,7 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(
             "--channel", default="awgn", metavar="NAME", help="preset or YAML file of a channel (default: awgn)"
         )
+        parser.add_argument("--by-content", action="store_true", help="give busy tiles more symbols than flat ones")
         parser.add_argument(
             "--told", action="store_true", help="tell the encoder the Es/N0 (by default it does not know it)"
         )
@@ -63,6 +66,44 @@ def add_commands(commands: Any) -> None:
     loopback.add_argument(
         "--run", dest="run_folder", metavar="DIR", help="keep the run log and the received pictures there"
     )
+    budget = options.command(
+        commands,
+        "link-budget",
+        run_link_budget,
+        "print a satellite pass: elevation, Doppler, losses, Es/N0",
+        "CHANNEL is a YAML file with sections orbit and link, or a preset such as leo-600km-x-band.",
+        "djscc link-budget leo-600km-x-band --symbol-rate 1e6 --step 60 --plot pass.png",
+    )
+    budget.add_argument("channel", metavar="CHANNEL", help="preset or YAML file of a channel")
+    budget.add_argument(
+        "--symbol-rate", type=options.number, default=1e6, metavar="HZ", help="symbols per second (default: 1e6)"
+    )
+    budget.add_argument(
+        "--step", type=options.number, default=30.0, metavar="S", help="seconds between rows (default: 30)"
+    )
+    budget.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the pass there")
+    options.add_json(budget)
+
+
+def run_link_budget(arguments: argparse.Namespace) -> int:
+    from djscc.channels import load_channel
+    from djscc.channels.link_budget import link_budget, plot_link_budget
+
+    channel = load_channel(arguments.channel)
+    rows = link_budget(channel, arguments.symbol_rate, arguments.step)
+    print(
+        "  time s   elev   range km   Doppler kHz   Hz/s   path dB   gas   cloud   rain   scint.   T sys K   Es/N0 dB"
+    )
+    for r in rows:
+        print(
+            f"{r.time_s:8.0f} {r.elevation_deg:6.1f} {r.range_km:10.0f} {r.doppler_hz / 1e3:13.2f} {r.doppler_rate_hz_s:6.0f}"
+            f" {r.free_space_db:9.2f} {r.gas_db:5.2f} {r.cloud_db:7.2f} {r.rain_db:6.2f} {r.scintillation_db:8.2f}"
+            f" {r.noise_temperature_k:9.0f} {r.snr_db:10.2f}"
+        )
+    if arguments.plot is not None:
+        plot_link_budget(rows, arguments.plot, channel.name)
+    options.write_json(arguments.json, [dataclasses.asdict(r) for r in rows])
+    return 0
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
@@ -94,6 +135,7 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
         impairments={key: value for key, value in values.items() if value is not None},
         seeds=(arguments.seed,),
         told=arguments.told,
+        by_content=arguments.by_content,
         tiles_per_frame=getattr(arguments, "tiles_per_frame", 64),
         symbol_rate=getattr(arguments, "symbol_rate", 1e6),
         pictures=64,

@@ -39,6 +39,7 @@ def add_commands(commands: Any) -> None:
     transmit.add_argument(
         "--tiles-per-frame", type=options.count, default=64, metavar="N", help="tiles in one frame (default: 64)"
     )
+    transmit.add_argument("--by-content", action="store_true", help="give busy tiles more symbols than flat ones")
     options.add_codec(transmit)
 
     receive = options.command(
@@ -90,7 +91,16 @@ def run_transmit(arguments: argparse.Namespace) -> int:
                 pieces = cut(image, 64)
                 tiles = TileSet(pieces, tuple(f"{Path(name).name}#{i}" for i in range(len(pieces))))
                 size = (image.shape[0], image.shape[1])
-                source = FrameSource(tiles, codec, layers, arguments.told_snr, arguments.tiles_per_frame, size, frames)
+                source = FrameSource(
+                    tiles,
+                    codec,
+                    layers,
+                    arguments.told_snr,
+                    arguments.tiles_per_frame,
+                    size,
+                    frames,
+                    arguments.by_content,
+                )
                 for header, payload in source:
                     samples = modulator.modulate(header, payload)
                     file.write(samples.astype("<c8").tobytes())

@@ -62,10 +62,16 @@ def add_commands(commands: Any) -> None:
         "plan",
         run_plan,
         "plan a link: powers and ratios that maximise the smallest weighted semantic performance",
-        example=f"djscc plan model.json {DATA / 'scenarios' / 'three-users.yaml'} --json plan.json",
+        example=f"djscc plan model.json {DATA / 'scenarios' / 'leo-downlink.yaml'} --json plan.json",
     )
     plan.add_argument("model", metavar="MODEL.json", help="model that `djscc fit --json` wrote")
     plan.add_argument("scenario", metavar="SCENARIO.yaml", help="users, channels, power, bandwidth, deadline")
+    plan.add_argument(
+        "--wanted",
+        type=options.number,
+        metavar="LOSS",
+        help="give the least power and bandwidth for this loss of every user instead",
+    )
     options.add_json(plan)
 
 
@@ -134,9 +140,10 @@ def run_report(arguments: argparse.Namespace) -> int:
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
-    from djscc.planning import plan_link
+    from djscc.planning import load_scenario, plan_links
+    from djscc.semantic_loss import load_models
 
-    result = plan_link(Path(arguments.model), Path(arguments.scenario))
-    print(result.to_text())
-    options.write_json(arguments.json, result.to_dict())
+    plan = plan_links(load_models(arguments.model), load_scenario(arguments.scenario), arguments.wanted)
+    print(plan.table())
+    options.write_json(arguments.json, plan.to_dict())
     return 0

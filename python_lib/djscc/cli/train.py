@@ -25,9 +25,7 @@ def add_commands(commands: Any) -> None:
     train.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="checkpoints, curve, and the codec when done"
     )
-    train.add_argument(
-        "--steps", type=options.count, metavar="N", help="train this many steps in all instead of the configuration's"
-    )
+    train.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="replace settings (YAML values)")
     train.add_argument("--device", metavar="NAME", help="cpu or cuda (default: cuda where there is one)")
 
 

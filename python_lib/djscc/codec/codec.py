@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from djscc.codec.networks import normalise_power
+from djscc.codec.rate import RATE_FILE, RateModel
 from djscc.errors import DjsccError
 
 
@@ -45,6 +48,7 @@ class Codec:
     patch: int
     fixed: bool
     manifest: dict[str, Any] = field(repr=False)
+    folder: Path
     batch: int = 64
 
     def __post_init__(self) -> None:
@@ -73,6 +77,11 @@ class Codec:
             )
             raise CodecError(f"ratio {ratio:.6g}: codec {self.name} offers {offered}")
         return layers
+
+    @cached_property
+    def rate_model(self) -> RateModel:
+        """What chooses each tile's layers by its content; RateError where the codec has none."""
+        return RateModel.load(self.folder / RATE_FILE)
 
     @torch.inference_mode()
     def encode(self, tiles: NDArray[np.uint8], layers: int, snr_db: float | None = None) -> NDArray[np.complex64]:

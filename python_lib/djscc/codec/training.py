@@ -28,8 +28,12 @@ from tqdm import tqdm
 from djscc.channels import symbols as channel
 from djscc.codec import networks
 from djscc.codec.optimiser import Muon
+from djscc.codec.rate import RATE_FILE, fit_rate_model
 from djscc.errors import DjsccError
 from djscc.imagery import load_tiles
+
+
+RATE_TILES = 700  # training tiles that the rate model is fitted to
 
 
 class ConfigError(DjsccError):
@@ -287,7 +291,7 @@ def _tiles(paths: list[str], limit: int | None = None) -> Tensor:
 
 def train(config: TrainingConfig, out: Path, device_name: str | None = None, progress: bool = True) -> Path:
     """Train (or go on training) in folder ``out``; returns the folder of the finished codec, ``out/codec``."""
-    from djscc.codec.weights import save_codec
+    from djscc.codec.weights import load_codec, save_codec
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
@@ -384,6 +388,10 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
             config,
             validate(model, validation, config, device),
         )
+        if config.encoder["family"] == "adaptive":
+            codec = load_codec(out / "codec", list(config.decoders)[-1])  # the last decoder is the lightest
+            sample = images[:: max(1, len(images) // RATE_TILES)].permute(0, 2, 3, 1).contiguous().numpy()
+            fit_rate_model(codec, sample).save(out / "codec" / RATE_FILE)
     if world > 1:
         dist.destroy_process_group()
     return out / "codec"

@@ -110,6 +110,7 @@ def load_codec(name: str | Path, decoder: str | None = None, device: str = "cpu"
         patch=int(getattr(encoder, "patch")),  # noqa: B009 (a class attribute of the network, not a submodule)
         fixed=manifest["encoder"]["family"] == "reference",
         manifest=manifest,
+        folder=folder,
     )
 
 

@@ -24,7 +24,7 @@ Picture = NDArray[np.uint8] | str  # or why there is none
 
 INK, MUTED, RULE = "#23272b", "#68717a", "#dadfe4"  # in the page these follow the reader's light or dark theme
 COLOURS = (
-    "#0072b2",
+    "#1878bd",
     "#d55e00",
     "#009e73",
     "#cc79a7",
@@ -140,7 +140,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> No
 @_styled
 def quality_over_snr(fit: MetricFit) -> Figure:
     """Mean metric over SNR, a line for each ratio: points with 95 % intervals, the fitted surface as curves with its band."""
-    figure, (axes,) = _new(6.2, 4.0)
+    figure, (axes,) = _new(5.2, 3.5)
     cells, loss = fit.cells, fit.loss
     value = np.vectorize(loss.value, otypes=[np.float64])
     low, high = float(cells.snr_db.min()), float(cells.snr_db.max())
@@ -189,7 +189,7 @@ def _ratio_axis(axes: Axes, ratios: Array) -> None:
 @_styled
 def surface(fit: MetricFit) -> Figure:
     """The metric over the plane: the fitted surface in colour with level lines, the measured means as dots in the same scale."""
-    figure, (axes,) = _new(6.2, 4.0)
+    figure, (axes,) = _new(5.2, 3.5)
     cells, loss = fit.cells, fit.loss
     value = np.vectorize(loss.value, otypes=[np.float64])
     measured = value(cells.loss)
@@ -230,7 +230,7 @@ def surface(fit: MetricFit) -> Figure:
 @_styled
 def residuals(fit: MetricFit) -> Figure:
     """Relative residuals of the loss over SNR, fitted (hollow) and held out (filled), a colour for each ratio."""
-    figure, (axes,) = _new(6.2, 3.0)
+    figure, (axes,) = _new(5.2, 2.9)
     chosen, cells = fit.selected, fit.cells
     assert chosen is not None
     loss = np.where(cells.loss > 0, cells.loss, np.nan)
@@ -278,7 +278,7 @@ def comparison(fits: Sequence[MetricFit]) -> Figure:
 @_styled
 def estimated_snr(frames: Sequence[Mapping[str, Any]]) -> Figure:
     """The receiver's SNR estimate less the true one, frame by frame."""
-    figure, (axes,) = _new(6.2, 3.2)
+    figure, (axes,) = _new(5.2, 2.9)
     for position, ratio in enumerate(sorted({round(f["ratio"], 5) for f in frames})):
         colour, marker = style_of(position)
         chosen = [f for f in frames if round(f["ratio"], 5) == ratio]
@@ -295,7 +295,7 @@ def estimated_snr(frames: Sequence[Mapping[str, Any]]) -> Figure:
 @_styled
 def over_snr(frames: Sequence[Mapping[str, Any]], key: str, label: str) -> Figure:
     """A receiver estimate, frame by frame, over SNR: the true one where it is known."""
-    figure, (axes,) = _new(6.2, 3.2)
+    figure, (axes,) = _new(5.2, 2.9)
     estimated = any(f.get("snr_db") is None for f in frames)
     snr = np.array([f["snr_est_db"] if estimated else f["snr_db"] for f in frames])
     axes.plot(snr, [f[key] for f in frames], "o", color=COLOURS[0], markersize=4.5, alpha=0.6)

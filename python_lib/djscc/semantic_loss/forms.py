@@ -228,29 +228,29 @@ class TwoDistortions(Form):
     """Two distortions that add, as in analogue transmission, and a loss that saturates in their sum.
 
     The first, (r0/r)^alpha, is what the code leaves out however good the channel; the second is the channel's noise, which
-    falls with SNR and, because the decoder averages it over more symbols, with the ratio.
+    falls with SNR and, because the decoder averages it over more symbols, with the ratio. What remains at any ratio and SNR, f,
+    is the network's own.
     """
 
     name = "two_distortions"
     title = "two distortions, saturating"
-    formula = "a D / (1 + D),  D = (r0 / r)^alpha + 10^(-delta (g - g0) / 10) (12 r)^(-epsilon)"
-    latex = (
-        r"\frac{a\,D}{1+D},\quad D=\left(\frac{r_0}{r}\right)^{\alpha} + 10^{-\delta\,(g-g_0)/10}\,(12\,r)^{-\epsilon}"
-    )
+    formula = "a D / (1 + D) + f,  D = (r0 / r)^alpha + 10^(-delta (g - g0) / 10) (12 r)^(-epsilon)"
+    latex = r"\frac{a\,D}{1+D} + f,\quad D=\left(\frac{r_0}{r}\right)^{\alpha} + 10^{-\delta\,(g-g_0)/10}\,(12\,r)^{-\epsilon}"
     source = "this project"
     parameters = (
-        _level("a", "loss when nothing arrives"),
+        _level("a", "loss when nothing arrives, above f"),
         Parameter("r0", 1e-6, 10.0, "ratio at which compression alone costs half of a", "log", "ratio"),
         Parameter("alpha", 0.02, 10.0, "exponent of the ratio", "log", "ratio"),
         Parameter("g0", -60.0, 30.0, "SNR at which noise alone costs half of a at ratio 1/12, dB", "linear", "snr"),
         Parameter("delta", 0.02, 10.0, "exponent of the SNR", "log", "snr"),
         Parameter("epsilon", 0.0, 10.0, "exponent of the ratio in the noise"),
+        _level("f", "loss that remains", 1.0),
     )
 
     def _loss(self, p: Mapping[str, Array], r: Array, g: Array) -> Array:
         compression = (p["r0"] / r) ** p["alpha"]
         noise = 10 ** (-p["delta"] * (g - p["g0"]) / 10) * (r / REFERENCE_RATIO) ** -p["epsilon"]
-        return p["a"] * (1 - 1 / (1 + compression + noise))
+        return p["a"] * (1 - 1 / (1 + compression + noise)) + p["f"]
 
 
 FORMS: dict[str, Form] = {

@@ -10,13 +10,15 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from djscc.waveform.format import CHIRP_SYMBOLS, Complex, WaveformSettings, preamble, rrc_pulse, rrc_response
+from djscc.waveform.format import BOOST, CHIRP_SYMBOLS, Complex, WaveformSettings, preamble, rrc_pulse, rrc_response
 from djscc.waveform.pulse import vertex
 
 MAX_CFO = 0.085  # cycles per symbol, a little over the 8 % of the working range
 SINGLE_THRESHOLD = 7.0  # of each chirp and
 JOINT_THRESHOLD = 36.0  # of their sum, in units of the mean that noise gives
-_SEARCH_SYMBOLS = 1280  # the strongest peak within so many symbols of the first is taken: a strong burst's edge comes first
+_SEARCH_SYMBOLS = (
+    1280  # the strongest peak within so many symbols of the first is taken: a strong burst's edge comes first
+)
 _BLOCK_SYMBOLS = 8192
 
 
@@ -50,26 +52,30 @@ class Detector:
         self.hop = self.block - 2 * self._chirp - 2 * self._shift - _SEARCH_SYMBOLS * sps
         pulse = rrc_pulse(sps, settings.roll_off)
         self._templates = []
-        for chirp in np.split(preamble(), 2):
+        for chirp in np.split(preamble() / BOOST, 2):
             impulses = np.zeros(self.block, np.complex128)
             impulses[: chirp.size * sps : sps] = chirp
             shape = np.zeros(self.block)
             shape[: pulse.size] = pulse
             shape = np.roll(shape, -(pulse.size // 2))
             spectrum = np.fft.fft(impulses) * np.fft.fft(shape).real
-            self._templates.append((spectrum.conj() / math.sqrt(2 * CHIRP_SYMBOLS * sps)).astype(np.complex64))
+            self._templates.append((spectrum.conj() / math.sqrt(CHIRP_SYMBOLS * sps)).astype(np.complex64))
         response = rrc_response(scipy.fft.fftfreq(self.block, 1 / sps), settings.roll_off)
         self._in_band = response.astype(np.float32)
 
     def __call__(self, samples: Complex) -> Detection | None:
-        """The preamble in ``block`` samples whose first symbol is among the ``hop`` from ``lead`` on, or None."""
+        """The preamble in ``block`` samples whose first symbol is among the first ``hop``, or None."""
+        return self._pair(*self.metrics(samples))
+
+    def metrics(self, samples: Complex) -> list[NDArray[np.float32]]:
+        """Power of the correlation with the up- and the down-chirp at each start, over its mean in noise."""
         spectrum = scipy.fft.fft(samples)
         energy = np.abs(scipy.fft.ifft(spectrum * self._in_band)) ** 2
         total = np.concatenate([[0.0], np.cumsum(energy, dtype=np.float64)])
         under = (total[self._chirp :] - total[: -self._chirp]) / self._chirp  # mean in-band power under the chirp
-        under = np.maximum(under, 1e-9 * (total[-1] / self.block) + 1e-30).astype(np.float32)
-        up, down = (self._metric(spectrum, template, under) for template in self._templates)
-        return self._pair(up, down)
+        floor = 1e-9 * float(np.vdot(samples, samples).real) / self.block  # where all power is out of band
+        under = np.maximum(under, floor + 1e-30).astype(np.float32)
+        return [self._metric(spectrum, template, under) for template in self._templates]
 
     def _metric(self, spectrum: Complex, template: Complex, under: NDArray[np.float32]) -> NDArray[np.float32]:
         correlation = scipy.fft.ifft(spectrum * template)[: under.size]
@@ -104,4 +110,3 @@ class Detector:
             frequency=(peak_down - peak_up) / 2 / self._chirp / self.sps,
             strength=float(strength[best]),
         )
-

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,39 +24,51 @@ from djscc.waveform.format import (
     tail_pilots,
 )
 from djscc.waveform.front_end import correct_symbols
-from djscc.waveform.gain import smooth_gain
+from djscc.waveform.gain import SmoothGain, smooth_gain
 from djscc.waveform.matched_filter import MatchedFilter
 from djscc.waveform.modulator import compose
 from djscc.waveform.phase import PhaseCurve
+from djscc.waveform.snr import noise_power, signal_power
 from djscc.waveform.synchronise import Synchronisation
-from djscc.waveform.tracking import WINDOW, PilotTracker, Track
+from djscc.waveform.tracking import PilotTracker, Track
 
-_LOCAL = 16  # blocks on either side in the noise power of a block
+_MARGIN = 8  # symbols before a frame's end from which the next may be searched for
 
 
 @dataclass(frozen=True)
 class Equalised:
     """Payload as on the air (still interleaved and scrambled), and what was estimated on the way.
 
-    start (samples), frequency (cycles/sample, at the frame's middle), frequency_rate (cycles/sample^2), power of the
-    payload at the matched filter's output, phase (radians, of the preamble's first symbol), end (samples; where the frame,
-    or what was received of it, ends), erased_symbols (payload symbols not received).
+    start           instant of the preamble's first symbol, in samples; phase of the carrier there, in radians.
+    frequency, frequency_rate  at the frame's middle, in cycles/sample and cycles/sample^2.
+    power           of the payload's signal at the matched filter's output.
+    end             sample from which the next frame may be searched for.
+    truncated       whether the signal ended before the frame did.
+    stages          inner signals of each stage, by name.
     """
 
     symbols: Complex
     noise_variance: NDArray[np.float32]
     received: NDArray[np.bool_]
     start: float
+    phase: float
     frequency: float
     frequency_rate: float
     clock_ppm: float
     power: float
-    phase: float
     snr_db: float
     lost_samples: int
     end: float
     truncated: bool
-    stages: dict[str, NDArray[np.generic]]
+    stages: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class _Resampled:
+    """Symbols after the preamble in blocks (n, BLOCK_SYMBOLS), and of the tail, at the tracked instants."""
+
+    blocks: Complex
+    tail: Complex
 
 
 def equalise(
@@ -66,106 +79,96 @@ def equalise(
     matched: MatchedFilter,
     tracker: PilotTracker,
 ) -> Equalised:
-    """Track, resample and equalise the frame in ``samples``, whose ``header`` symbols are known by now."""
-    sps = matched.sps
+    """Track, resample and equalise the frame in ``samples``, whose ``header`` symbols are known by now.
+
+    ``matched`` takes runs of half a block. Working range: flat channels, as tracked by ``tracker``.
+    """
     data_symbols = header.size + payload_symbols
     blocks = data_blocks(data_symbols)
     total = frame_symbols(data_symbols)
-    known = compose(header)[:-TAIL_SYMBOLS]
-    base = anchor(samples, sync, known, matched)
-    first = min(data_blocks(header.size), blocks - 1)  # the first block whose pilots are not among the known symbols
-    track = tracker(samples, base, first, blocks, total - TAIL_SYMBOLS)
-    last_block, truncated = _last_block(track, blocks)
-    track = track.until(last_block)
-    offset, slope = _fit_delay(base, track)
-    start = base.start + offset * sps
-    spacing = sps * (1 + slope)
-    curve = PhaseCurve(base, track)
-
-    # All symbols after the preamble, in runs of half a block.
     block_at = PREAMBLE_SYMBOLS + BLOCK_SYMBOLS * np.arange(blocks)
-    halves = np.stack([block_at, block_at + matched.run], axis=1)
-    starts = start + spacing * halves - track.slip[:, None]
-    body = matched(samples, starts.reshape(-1), base.frequency)[0].reshape(blocks, BLOCK_SYMBOLS)
-    if track.slip.any():
-        body *= np.exp(-2j * np.pi * base.frequency * track.slip)[:, None].astype(np.complex64)
-    tail_at = total - TAIL_SYMBOLS
-    tail = matched.stretch(samples, start + tail_at * spacing - track.slip[-1], TAIL_SYMBOLS, base.frequency, spacing)
-    tail *= np.complex64(np.exp(-2j * np.pi * base.frequency * track.slip[-1]))
+    header_blocks = data_blocks(header.size)  # their pilots are among the known symbols of the anchor
 
-    # Gain: of the known segments, of each pilot block, of the tail.
-    pilot = pilots(blocks)
-    at_pilots = body[:, :PILOT_SYMBOLS]
-    gains = (at_pilots * pilot.conj()).mean(axis=1)
-    noise = np.sum(np.abs(at_pilots - gains[:, None] * pilot) ** 2, axis=1).astype(np.float64) / (PILOT_SYMBOLS - 1)
-    centres = block_at + (PILOT_SYMBOLS - 1) / 2
+    base = anchor(samples, sync, compose(header)[:-TAIL_SYMBOLS], matched)
+    track = tracker(samples, base, min(header_blocks, blocks - 1), blocks, total - TAIL_SYMBOLS)
+    whole, truncated = _whole_blocks(base, track, blocks)
     if truncated:
-        last_block = _last_good(np.abs(gains) ** 2, last_block)
+        track = track.until(whole)
+    offset, slope = _fit_delay(base, track)
+    start, spacing = base.start + offset * matched.sps, matched.sps * (1 + slope)
+    curve = PhaseCurve(base, track)
+    taken = _resample(samples, base.frequency, start, spacing, track.slip, block_at, total - TAIL_SYMBOLS, matched)
+
+    pilot = pilots(blocks)
+    at_pilots = taken.blocks[:, :PILOT_SYMBOLS]
+    gains = (at_pilots * pilot.conj()).mean(axis=1)
+    residue = np.sum(np.abs(at_pilots - gains[:, None] * pilot) ** 2, axis=1).astype(np.float64) / (PILOT_SYMBOLS - 1)
     number = np.arange(blocks)
-    good = (number < last_block) & ~track.erased
-    later = good & (number >= data_blocks(header.size))
-    tail_centre = tail_at + np.arange(TAIL_SYMBOLS, dtype=np.float64)
-    tail_gain = np.mean(tail * tail_pilots().conj() * curve.back(tail_centre), keepdims=True)
-    ends = [] if truncated else [0]
-    position = np.concatenate([base.position, centres[later], tail_centre.mean(keepdims=True)[ends]])
-    gain = np.concatenate(
-        [base.gain * curve.back(base.position), gains[later] * curve.back(centres[later]), tail_gain[ends]]
-    )
-    weight = np.concatenate([base.energy, np.full(later.sum(), float(PILOT_SYMBOLS)), np.full(len(ends), float(TAIL_SYMBOLS))])
-    smooth = smooth_gain(position, gain, weight)
+    good = (number < whole) & ~track.erased
+    used = np.flatnonzero(good & (number >= header_blocks))
+    pilot_at = block_at[used] + (PILOT_SYMBOLS - 1) / 2
+    tail_at = total - TAIL_SYMBOLS + np.arange(0 if truncated else TAIL_SYMBOLS)
+    smooth = _smooth(base, curve, pilot_at, gains[used], tail_at, taken.tail)
 
-    # Equalise the payload.
-    index = header.size + np.arange(payload_symbols)
-    block_of = index // DATA_SYMBOLS
-    symbol = (PREAMBLE_SYMBOLS + PILOT_SYMBOLS) + PILOT_SYMBOLS * block_of + index
-    factor = (np.interp(symbol, position, smooth.gain)).astype(np.complex64)
+    data = taken.blocks[:, PILOT_SYMBOLS:].reshape(-1)[:data_symbols]
+    index = np.arange(data_symbols)
+    symbol_at = PREAMBLE_SYMBOLS + PILOT_SYMBOLS * (1 + index // DATA_SYMBOLS) + index
+    factor = np.interp(symbol_at, smooth.position, smooth.gain).astype(np.complex64)
+    data = data * curve.back(symbol_at.astype(np.float64))
+
+    header_error = data[: header.size] - factor[: header.size] * header
+    noise = noise_power(residue, good, float(np.sum(np.abs(header_error) ** 2)), header.size)
+    block_of = index[header.size :] // DATA_SYMBOLS
+    factor, payload = factor[header.size :], data[header.size :]
     level = np.maximum(factor.real**2 + factor.imag**2, np.float32(1e-30))
-    data = body[:, PILOT_SYMBOLS:].reshape(-1)[header.size : data_symbols]
-    symbols = data * curve.back(symbol.astype(np.float64)) * factor.conj() / level
-    symbols = symbols.astype(np.complex64)
-
-    # Noise: what pilots and header symbols leave.
-    sent = np.arange(header.size)
-    header_at = PREAMBLE_SYMBOLS + PILOT_SYMBOLS * (1 + sent // DATA_SYMBOLS) + sent
-    header_factor = np.interp(header_at, position, smooth.gain) * curve.back(header_at.astype(np.float64)).conj()
-    header_error = body[:, PILOT_SYMBOLS:].reshape(-1)[: header.size] - header_factor * header
-    free = int(good.sum()) * (PILOT_SYMBOLS - 1)
-    noise_power = float(np.sum(noise[good]) * (PILOT_SYMBOLS - 1) + np.sum(np.abs(header_error) ** 2)) / (free + header.size)
-    noise_power = max(noise_power, 1e-30)
-    local = np.maximum(_local_mean(np.where(good, noise, noise_power), _LOCAL), 1e-30)
-    own = np.interp(centres, position, smooth.variance)
-    noise_variance = ((local * (1 + own)).astype(np.float32)[block_of] / level).astype(np.float32)
-    power = max(float(np.mean(level)) - float(np.mean(own)) * noise_power, 1e-3 * noise_power)
-
     received = good[block_of]
+    own = np.interp(block_at, smooth.position, smooth.variance)  # of the gain, over a symbol's noise
+    power = 0.0
+    if received.any():
+        mean_level = float(np.mean(level[received])) - float(np.mean(own[good])) * noise.power
+        anchor_energy = float(base.energy.sum())
+        anchor_level = float(np.sum(np.abs(base.gain) ** 2 * base.energy)) / anchor_energy
+        power = signal_power(
+            level=mean_level,
+            level_energy=PILOT_SYMBOLS * float(max(used.size, 1)),
+            start_level=anchor_level - noise.power * base.gain.size / anchor_energy,
+            start_energy=anchor_energy,
+            steady=smooth.steady,
+            payload_power=float(np.mean(np.abs(payload[received]) ** 2)),
+            payload_symbols=int(received.sum()),
+            noise=noise,
+        )
+
+    symbols = (payload * factor.conj() / level).astype(np.complex64)
     correct_symbols(symbols)
     symbols[~received] = 0
+    noise_variance = ((noise.local * (1 + own)).astype(np.float32)[block_of] / level).astype(np.float32)
     noise_variance[~received] = np.inf
-    end = start + spacing * (block_at[last_block] if truncated else total - 8) - track.slip[-1]
     rate, acceleration = curve.rates(total / 2)
+    end_symbol = block_at[whole] if truncated else total - _MARGIN
     return Equalised(
         symbols=symbols,
         noise_variance=noise_variance,
         received=received,
         start=start,
+        phase=float(np.angle(np.exp(2j * np.pi * (curve.cycles(np.zeros(1))[0] + base.frequency * start)))),
         frequency=base.frequency + rate / spacing,
         frequency_rate=acceleration / spacing**2,
         clock_ppm=-slope * 1e6,
         power=power,
-        phase=float(np.angle(np.exp(2j * np.pi * (curve.cycles(np.zeros(1))[0] + base.frequency * start)))),
-        snr_db=10 * float(np.log10(power / noise_power)),
+        snr_db=10 * float(np.log10(max(power, 1e-3 * noise.power) / noise.power)),
         lost_samples=int(track.slip[-1]),
-        end=end,
+        end=start + spacing * end_symbol - int(track.slip[-1]),
         truncated=truncated,
         stages={
             "window_centre": track.centre,
             "window_phase_cycles": track.phase,
             "window_delay_symbols": track.delay,
             "window_power": track.power,
-            "pilot_position": position,
-            "pilot_gain": gain,
-            "smooth_gain": smooth.gain,
-            "block_noise": noise,
+            "gain_position": smooth.position,
+            "gain": smooth.measured,
+            "gain_smooth": smooth.gain,
+            "block_noise": residue,
             "block_slip": track.slip,
         },
     )
@@ -183,35 +186,56 @@ def _fit_delay(base: Anchor, track: Track) -> tuple[float, float]:
     return float(offset - slope * base.centre), float(slope)
 
 
-def _last_block(track: Track, blocks: int) -> tuple[int, bool]:
-    """How many blocks were received before the signal ended, and whether it ended early.
+def _whole_blocks(base: Anchor, track: Track, blocks: int) -> tuple[int, bool]:
+    """How many blocks were received whole, and whether the signal ended before the frame did.
 
-    A window without pilots ends the frame where those before were strong; a weak signal has to be gone for three windows.
+    Where the tail is missing: the most likely block at which the pilots' level falls below half of that at the frame's
+    start. It counts if the levels after it fall short by more than noise makes them do once in 10,000 frames (the largest
+    fall of a random walk with drift is exponential; Cox and Miller, The Theory of Stochastic Processes, 1965).
     """
     if track.present[-1]:
         return blocks, False
-    present = np.flatnonzero(track.present)
-    last = int(present[-1]) + 1 if present.size else 0
-    absent = track.present.size - 1 - last
-    usual = float(np.median(track.power[present])) if present.size else 0.0
-    if absent >= (1 if usual > 30 else 3):
-        return max(int(track.edges[last]), 1), True
-    return blocks, False
+    usual = float(np.sum(np.abs(base.gain) ** 2 * base.energy) / base.energy.sum())
+    excess = np.concatenate([[0.0], np.cumsum(track.level - usual / 2)])
+    cut = int(np.argmax(excess))
+    variance = track.level_noise**2 + 2 * usual * track.level_noise
+    if excess[cut] - excess[-1] < max(9 * variance / usual, 1.5 * usual):
+        return blocks, False
+    first = blocks - track.level.size
+    return max(first + cut - 1, 0), True  # the signal ended within the block before the first that misses its pilots
 
 
-def _last_good(level: Float, blocks: int) -> int:
-    """How many blocks are sure to be whole where the signal ends in the last window before ``blocks``.
+def _resample(
+    samples: Complex,
+    frequency: float,
+    start: float,
+    spacing: float,
+    slip: NDArray[np.int64],
+    block_at: NDArray[np.int64],
+    tail_at: int,
+    matched: MatchedFilter,
+) -> _Resampled:
+    halves = np.stack([block_at, block_at + matched.run], axis=1)
+    starts = start + spacing * halves - slip[:, None]
+    blocks = matched(samples, starts.reshape(-1), frequency)[0].reshape(block_at.size, BLOCK_SYMBOLS)
+    tail = matched.stretch(samples, start + tail_at * spacing - slip[-1], TAIL_SYMBOLS, frequency, spacing)
+    if slip.any():  # the carrier went on through the lost samples
+        back = np.exp(-2j * np.pi * frequency * slip).astype(np.complex64)
+        blocks, tail = blocks * back[:, None], tail * back[-1]
+    return _Resampled(blocks, tail)
 
-    The pilots' levels fall there to less than half of the usual; one block less, since noise may hold them up for one.
-    """
-    first = max(blocks - WINDOW - 1, 0)
-    usual = float(np.median(level[: max(first, 1)]))
-    gain = np.cumsum(level[first:blocks] - usual / 2)
-    return max(first + int(np.argmax(gain)) - 1, 1)
 
-
-def _local_mean(values: Float, reach: int) -> Float:
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(values.size)
-    high, low = np.minimum(index + reach + 1, values.size), np.maximum(index - reach, 0)
-    return (total[high] - total[low]) / (high - low)
+def _smooth(
+    base: Anchor, curve: PhaseCurve, pilot_at: Float, gains: Complex, tail_at: NDArray[np.int64], tail: Complex
+) -> SmoothGain:
+    """The gain along the frame, from the anchor's segments, the pilot blocks and the tail."""
+    ends = slice(0, 1 if tail_at.size else 0)
+    turn = curve.back(tail_at.astype(np.float64))
+    middle = np.atleast_1d(tail_at.mean() if tail_at.size else 0.0)
+    tail_gain = np.atleast_1d(np.sum(tail[: tail_at.size] * tail_pilots()[: tail_at.size].conj() * turn) / TAIL_SYMBOLS)
+    position = np.concatenate([base.position, pilot_at, middle[ends]])
+    gain = np.concatenate([base.gain * curve.back(base.position), gains * curve.back(pilot_at), tail_gain[ends]])
+    weight = np.concatenate(
+        [base.energy, np.full(gains.size, float(PILOT_SYMBOLS)), np.array([float(TAIL_SYMBOLS)])[ends]]
+    )
+    return smooth_gain(position, gain.astype(np.complex128), weight)

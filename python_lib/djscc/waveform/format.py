@@ -6,8 +6,9 @@ A frame is one burst of single-carrier symbols with a root-raised-cosine pulse::
     [ pulse tail | up-chirp | down-chirp | (pilots, data) (pilots, data) ... | tail pilots | pulse tail ]
 
 The data are the protected header, its extension where the frame needs one, and the payload. Amplitudes are relative to
-the payload, whose symbols have mean power 1 before ``WaveformSettings.scale``: chirps and header are sent 3 dB above the
-payload. They have a constant symbol envelope, so that this boost costs no peak power.
+the payload, whose symbols have mean power 1 before ``WaveformSettings.scale``: chirps and header are sent 4.8 dB above the
+payload. Their symbols have a constant envelope, so that with this boost they peak where the payload is clipped, and a
+transmitter that is limited by its peak power sends them at no cost.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from numpy.typing import NDArray
 
 from djscc.errors import DjsccError
 
-from djscc.errors import DjsccError
-
 Complex = NDArray[np.complex64]
 Float = NDArray[np.float64]
 Integer = NDArray[np.int64]
@@ -32,7 +31,7 @@ FORMAT_VERSION = 1
 
 CHIRP_SYMBOLS = 512  # of each of the two chirps of the preamble
 PREAMBLE_SYMBOLS = 2 * CHIRP_SYMBOLS
-BOOST = math.sqrt(2)  # amplitude of preamble and header over the payload's rms
+BOOST = math.sqrt(3)  # amplitude of preamble and header over the payload's rms: 4.8 dB
 
 PILOT_SYMBOLS = 8  # of one pilot block
 DATA_SYMBOLS = 320  # header or payload symbols between two pilot blocks
@@ -88,7 +87,7 @@ class WaveformSettings:
         """Mean sample power while payload of mean symbol power 1 is sent: Es/N0 refers to it.
 
         Noise of variance ``mean_power * samples_per_symbol / (Es/N0)`` a sample gives an Es/N0 a payload symbol. The mean
-        over a whole default frame is 0.14 dB higher, because of the boosted preamble and header.
+        over a whole default frame is 0.3 dB higher, because of the boosted preamble and header.
         """
         return 10 ** (-self.back_off_db / 10)
 

@@ -27,7 +27,7 @@ from djscc.waveform.format import (
 )
 
 CRC_BITS = 32
-COPIES = 9  # coded bits per bit: the six outputs of the code, then the first three again
+COPIES = 10  # coded bits per bit: the six outputs of the code, then the first four again
 
 _PATCH = 8  # common shape: symbols_per_layer is one per patch of 8 x 8 pixels
 _SIDES = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -167,7 +167,7 @@ class BaseHeader:
 
 def _pack(values: dict[str, int], widths: dict[str, int]) -> Bits:
     text = "".join(format(values[name], f"0{width}b") for name, width in widths.items())
-    return np.frombuffer(text.encode(), np.uint8) - ord("0")
+    return np.frombuffer(text.encode(), np.uint8) & np.uint8(1)
 
 
 def _unpack(bits: Bits, widths: dict[str, int]) -> dict[str, int]:
@@ -240,9 +240,7 @@ def parse_header(base: BaseHeader, extension: Bits) -> FrameHeader | None:
         layers += extension[-count * width :].reshape(count, width) @ (1 << np.arange(width)[::-1])
     names = {f.name for f in fields(FrameHeader)}
     try:
-        return FrameHeader(
-            layers=tuple(layers.tolist()), **shape, **{k: v for k, v in values.items() if k in names}
-        )
+        return FrameHeader(layers=tuple(layers.tolist()), **shape, **{k: v for k, v in values.items() if k in names})
     except WaveformError:
         return None
 
@@ -262,7 +260,9 @@ def _crc(bits: Bits) -> Bits:
 
 def encode_block(bits: Bits) -> Complex:
     """QPSK symbols of amplitude BOOST that carry ``bits`` and their CRC-32; ``coded_symbols(len(bits))`` of them."""
-    coded = encode(np.concatenate([bits, _crc(bits)]), COPIES).T.ravel()  # copies of a bit lie a ninth of the block apart
+    coded = encode(
+        np.concatenate([bits, _crc(bits)]), COPIES
+    ).T.ravel()  # copies of a bit lie a tenth of the block apart
     coded = np.concatenate([coded, np.zeros(coded.size % 2, np.uint8)])
     coded ^= header_mask(coded.size)
     levels = (1.0 - 2.0 * coded).reshape(-1, 2)

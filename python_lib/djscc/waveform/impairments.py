@@ -20,8 +20,10 @@ _PHASES = 512
 
 
 def _kernels() -> NDArray[np.float32]:
+    """Windowed-sinc taps for each of ``_PHASES + 1`` fractions of a sample."""
     taps = np.arange(-_REACH + 1, _REACH + 1)[None, :] - (np.arange(_PHASES + 1) / _PHASES)[:, None]
-    return (np.sinc(taps) * np.kaiser(20001, 9)[np.rint((taps / _REACH / 2 + 0.5) * 20000).astype(int).clip(0, 20000)]).astype(np.float32)
+    window = np.i0(9 * np.sqrt(np.clip(1 - (taps / _REACH) ** 2, 0, 1))) / np.i0(9)
+    return (np.sinc(taps) * window).astype(np.float32)
 
 
 _KERNELS = _kernels()

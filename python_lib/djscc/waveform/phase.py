@@ -24,7 +24,7 @@ class PhaseCurve:
 
     def __init__(self, anchor: Anchor, track: Track) -> None:
         self._origin = anchor.centre
-        self._span = max(float(track.centre[-1]) - anchor.centre, 1.0)
+        self._span = max(float(track.centre[-1]) if track.centre.size else 0.0, 2 * anchor.centre) - anchor.centre
         x = np.concatenate([[0.0], (track.centre - self._origin) / self._span])
         y = np.concatenate([[0.0], track.phase - anchor.phase])
         deviation = np.sqrt(np.concatenate([[anchor.phase_variance], track.phase_variance]) + 1e-4)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ def curvature(roll_off: float) -> float:
     return float(np.sum(rrc_response(frequency, roll_off) ** 2 * (2 * np.pi * frequency) ** 2) / 40000)
 
 
-def vertex(values: Sequence[float] | NDArray[np.floating], peak: int) -> float:
+def vertex(values: Sequence[float] | NDArray[np.floating[Any]], peak: int) -> float:
     """Where between the neighbours of a peak the parabola through the three is highest, -0.5 to 0.5."""
     if not 0 < peak < len(values) - 1:
         return 0.0

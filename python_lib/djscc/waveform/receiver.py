@@ -13,7 +13,6 @@ from djscc.waveform.detector import Detector
 from djscc.waveform.equaliser import equalise
 from djscc.waveform.format import (
     BLOCK_SYMBOLS,
-    DATA_SYMBOLS,
     PILOT_SYMBOLS,
     PREAMBLE_SYMBOLS,
     PULSE_SPAN,

@@ -49,6 +49,7 @@ class Track:
     delay_variance  of it.
     power     of the window's pilots, over what noise gives.
     present   whether the pilots were found at all.
+    level     power at each pilot block from the first tracked on, without that of the noise, which is level_noise.
     edges     first block of each window, and the number of blocks.
     slip      samples lost between the preamble and each pilot block (blocks,).
     erased    blocks (blocks,) within which samples were lost.
@@ -61,15 +62,15 @@ class Track:
     delay_variance: Float
     power: Float
     present: NDArray[np.bool_]
+    level: Float
+    level_noise: float
     edges: Integer
     slip: Integer
     erased: NDArray[np.bool_]
 
     def until(self, block: int) -> Track:
-        """The track without the windows that start at ``block`` or later."""
-        if block >= self.edges[-1]:
-            return self
-        keep = slice(0, max(int(np.searchsorted(self.edges, block)), 1))
+        """The track without the tail and without the windows that lie for more than half at ``block`` or after."""
+        keep = slice(0, int(np.count_nonzero((self.edges[:-1] + self.edges[1:]) / 2 <= block)))
         return replace(
             self,
             centre=self.centre[keep],
@@ -90,6 +91,8 @@ class _Window:
     phase: float
     delay: float
     delay_variance: float
+    gains: Complex
+    noise: float
 
 
 class _Probe:
@@ -115,7 +118,14 @@ class _Probe:
         return self.matched(samples, early, frequency)[0][:, _AROUND : _AROUND + self.size]
 
     def __call__(
-        self, samples: Complex, starts: Float, frequency: float, known: Complex, away: Float, rate: float, pull_in: float
+        self,
+        samples: Complex,
+        starts: Float,
+        frequency: float,
+        known: Complex,
+        away: Float,
+        rate: float,
+        pull_in: float,
     ) -> _Window:
         """Measure the runs ``known`` (n, size) at ``starts``, ``away`` blocks from the middle, within ``pull_in`` of ``rate``."""
         early = starts - _AROUND * self.matched.sps
@@ -150,6 +160,8 @@ class _Probe:
             phase=float(np.angle(amplitude)) / (2 * np.pi),
             delay=float(np.clip(np.mean(lateness) / (level * gain), -0.5, 0.5)),
             delay_variance=(ratio * self.size * self._curvature + disturbance) / (2 * gain**2 * away.size) + 1e-8,
+            gains=gains,
+            noise=noise,
         )
 
 
@@ -231,6 +243,7 @@ class PilotTracker:
             delays.append(result.delay)
             found.append(result)
         power = np.array([w.power for w in found])
+        level_noise = float(np.median([w.noise for w in found])) / PILOT_SYMBOLS
         erased = np.zeros(blocks, bool)
         for window, after in changes:
             low = edges[max(window - 2, 0)]
@@ -243,6 +256,8 @@ class PilotTracker:
             delay_variance=np.array([w.delay_variance for w in found]),
             power=power,
             present=power > _SIGNIFICANT,
+            level=np.concatenate([np.abs(w.gains) ** 2 for w in found[:-1]]) - level_noise,
+            level_noise=level_noise,
             edges=edges,
             slip=slips,
             erased=erased,
@@ -268,7 +283,9 @@ class PilotTracker:
             known = pilots(block.size, int(block[0]))
             found = self._block(samples, starts, anchor.frequency, known, block - delay.at, rate.value, pull_in)
         else:
-            found = self._tail(samples, starts, anchor.frequency, tail_pilots()[None, :], np.zeros(1), rate.value, pull_in)
+            found = self._tail(
+                samples, starts, anchor.frequency, tail_pilots()[None, :], np.zeros(1), rate.value, pull_in
+            )
         through = anchor.frequency * slip  # cycles that the carrier went on through the lost samples
         return replace(found, phase=found.phase - through, delay=delay.value + shift + found.delay)
 

@@ -3,12 +3,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from djscc.waveform.format import PREAMBLE_SYMBOLS, PULSE_SPAN, Complex, WaveformSettings, scrambler
-from djscc.waveform.format import BLOCK_SYMBOLS, DATA_SYMBOLS, PILOT_SYMBOLS, interleaver
+from djscc.waveform.format import (
+    BLOCK_SYMBOLS,
+    DATA_SYMBOLS,
+    PILOT_SYMBOLS,
+    PREAMBLE_SYMBOLS,
+    PULSE_SPAN,
+    Complex,
+    WaveformSettings,
+    interleaver,
+    scrambler,
+)
 from djscc.waveform.frame import ReceivedFrame
 from djscc.waveform.header import FrameHeader
 from djscc.waveform.impairments import delayed, front_end, noisy, phase_noise, rician, turned
@@ -116,7 +126,10 @@ def run(
     sent = np.concatenate([sent, np.zeros(2 * 9216 * sps, np.complex64)])
     rate = settings.sample_rate
     gain = turned(
-        np.ones(sent.size, np.complex64), link.cfo / sps, link.doppler_rate * settings.symbol_rate / 1e6 / rate**2, link.phase
+        np.ones(sent.size, np.complex64),
+        link.cfo / sps,
+        link.doppler_rate * settings.symbol_rate / 1e6 / rate**2,
+        link.phase,
     )
     if link.noisy_phase:
         gain = gain * np.exp(1j * phase_noise(sent.size, sps * 1e6, rng))
@@ -167,12 +180,9 @@ def run(
     )
 
 
-def _snr_db(sent: Complex, received: Complex, weight: np.ndarray) -> float:
+def _snr_db(sent: Complex, received: Complex, weight: NDArray[np.float32]) -> float:
     sent, received = sent.astype(np.complex128), received.astype(np.complex128)
     cross = np.sum(weight * received * sent.conj())
     energy = np.sum(weight * np.abs(sent) ** 2)
     error = np.sum(weight * np.abs(received - cross / energy * sent) ** 2)
     return float(10 * np.log10(abs(cross) ** 2 / energy / error))
-
-
-__all__ = ["Link", "Trial", "example_header", "gaussian", "replace", "run", "working_range"]

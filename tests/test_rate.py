@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Content-adaptive rate: budgets are kept, busy tiles get more, and the receiver needs to be told nothing."""
+
+import itertools
+
+import numpy as np
+import pytest
+from djscc.campaign.reception import FrameSink
+from djscc.campaign.sender import FrameSource
+from djscc.codec.rate import RateError, RateModel
+from djscc.waveform import FrameReport, Modulator, ReceivedFrame
+
+REPORT = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=10.0, lost_samples=0, erased=0.0)
+
+
+@pytest.fixture(scope="module")
+def mixed(landsat):
+    """Busy tiles of a town, and flat ones."""
+    flat = np.full((8, 64, 64, 3), 90, np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None, None]
+    return np.concatenate([landsat.images[48:56], flat])
+
+
+@pytest.mark.parametrize("budget", [32, 100, 256, 768])
+def test_the_budget_is_kept_and_goes_to_the_busy(codec, mixed, budget):
+    layers = codec.rate_model.allocate(mixed, budget)
+    assert layers.sum() <= budget and layers.min() >= 2 and layers.max() <= 48
+    if 32 < budget < 768:
+        assert layers[:8].mean() > 2 * layers[8:].mean()
+
+
+def test_a_budget_below_the_least_is_refused(codec, mixed):
+    with pytest.raises(RateError, match="15 layers for 16 tiles"):
+        codec.rate_model.allocate(mixed, 15)
+
+
+def test_the_allocation_is_as_good_as_any_on_convex_curves(landsat, monkeypatch):
+    curves = np.array([[8, 3, 1, 0.5], [4, 3.5, 3.1, 3.0], [9, 8, 7.5, 7.2]])
+    model = RateModel((2, 4, 6, 8), np.zeros((21, 4)))
+    monkeypatch.setattr(RateModel, "predict", lambda self, tiles, snr: curves)
+    for budget in range(6, 25):
+        got = model.allocate(landsat.images[:3], budget)
+        error = sum(c[n // 2 - 1] for c, n in zip(curves, got, strict=True))
+        best = min(
+            sum(c[i] for c, i in zip(curves, choice, strict=True))
+            for choice in itertools.product(range(4), repeat=3)
+            if sum(2 * (i + 1) for i in choice) <= budget
+        )
+        assert error == pytest.approx(best)
+
+
+def test_a_frame_by_content_costs_no_more_air_and_describes_itself(codec, mixed):
+    from djscc.imagery import TileSet
+
+    tiles = TileSet(mixed, tuple(map(str, range(16))))
+    equal = FrameSource(tiles, codec, 16)
+    chosen = FrameSource(tiles, codec, 16, by_content=True)
+    modulator = Modulator()
+    assert modulator.on_air_symbols(chosen.header(0)) <= modulator.on_air_symbols(equal.header(0))
+    header, payload = next(iter(chosen))
+    assert len(set(header.layers)) > 1 and len(payload) == header.payload_symbols
+    sink = FrameSink([codec], tiles)
+    frame = ReceivedFrame(header, payload, np.full(len(payload), 0.05, np.float32), np.ones(len(payload), bool), REPORT)
+    record = sink.accept(frame)
+    assert record["layers"] == list(header.layers) and min(t["psnr_db"] for t in record["tiles"]) > 15
+
+
+def test_a_damaged_model_is_refused(tmp_path):
+    with pytest.raises(RateError, match="no rate model"):
+        RateModel.load(tmp_path / "rate.json")
+    (tmp_path / "rate.json").write_text('{"layers": [2, 4], "coefficients": [[1, 2]]}')
+    with pytest.raises(RateError, match="damaged"):
+        RateModel.load(tmp_path / "rate.json")
