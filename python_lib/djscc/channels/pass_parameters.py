@@ -45,7 +45,7 @@ class Orbit:
     """Runs through the pass so many times faster. Doppler shifts and levels stay those of the place in the pass; only
     their rates of change grow."""
     precompensation: str = "none"
-    """What the transmitter takes out by its prediction: none, carrier, or carrier-and-clock."""
+    """What transmitter or station take out by prediction: none, carrier, or carrier-and-clock."""
     ephemeris_error_s: float = 0.0
     """How late the prediction is; it leaves a residual."""
 

@@ -32,7 +32,6 @@ from djscc.codec.rate import RATE_FILE, fit_rate_model
 from djscc.errors import DjsccError
 from djscc.imagery import load_tiles
 
-
 RATE_TILES = 700  # training tiles that the rate model is fitted to
 
 

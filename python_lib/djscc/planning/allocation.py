@@ -122,7 +122,7 @@ def allocation_of(
 
 def least_energies(options: Options, level: float) -> Array:
     """Least energy in J of each ratio (R,) with which the user's performance is at least ``level``; inf where none is enough."""
-    enough = options.performance >= level
+    enough = options.performance >= level - 1e-9  # a level that was computed from an allocation is met by it
     first = enough.argmax(axis=1)
     return np.where(enough.any(axis=1), options.energy[np.arange(len(first)), first], np.inf)
 

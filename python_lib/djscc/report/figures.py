@@ -150,7 +150,7 @@ def quality_over_snr(fit: MetricFit) -> Figure:
         colour, marker = style_of(position)
         there = cells.ratio == ratio
         mean = value(cells.loss[there])
-        bounds = [np.abs(value(bound[there]) - mean) for bound in cells.interval]
+        bounds = np.abs(value(np.stack(cells.interval)[:, there]) - mean)
         axes.errorbar(
             cells.snr_db[there],
             mean,

@@ -29,6 +29,7 @@ class Anchor:
     rate_variance   of the frequency, in (cycles/symbol)^2.
     delay, drift    delay at the centre in symbols, over ``start``, and its slope by symbols; delay_normal, the matrix of
                     normal equations that they come from.
+    snr             power of payload symbols over that of the noise.
     position, gain, energy  of segments of the known symbols: their middles, complex gains and energies.
     """
 
@@ -41,6 +42,7 @@ class Anchor:
     delay: float
     drift: float
     delay_normal: Float
+    snr: float
     position: Float
     gain: NDArray[np.complex128]
     energy: Float
@@ -110,6 +112,7 @@ def anchor(samples: Complex, sync: Synchronisation, known: Complex, matched: Mat
         delay=float(np.clip(delay, -0.5, 0.5)),
         drift=float(drift),
         delay_normal=normal,
+        snr=amplitude**2 / noise,
         position=np.array([centres[g].mean() for g in groups]),
         gain=np.array([np.sum(gains[g] * energy[g]) / energy[g].sum() for g in groups]),
         energy=np.array([energy[g].sum() for g in groups]),

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from djscc.waveform.format import BOOST, CHIRP_SYMBOLS, Complex, WaveformSettings, preamble, rrc_pulse, rrc_response
+from djscc.waveform.format import BOOST, CHIRP_SYMBOLS, Complex, WaveformSettings, preamble, rrc_response
 from djscc.waveform.pulse import vertex
 
 MAX_CFO = 0.085  # cycles per symbol, a little over the 8 % of the working range
@@ -20,6 +20,7 @@ _SEARCH_SYMBOLS = (
     1280  # the strongest peak within so many symbols of the first is taken: a strong burst's edge comes first
 )
 _BLOCK_SYMBOLS = 8192
+_MOST_PEAKS = 1024  # of one chirp in a block that are paired with the other's
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,14 @@ class Detector:
         self.lead = self._shift  # starts are looked for from this sample of a block on
         # Room at the end of a block for the pair that belongs to its last start, and for the search after the first peak.
         self.hop = self.block - 2 * self._chirp - 2 * self._shift - _SEARCH_SYMBOLS * sps
-        pulse = rrc_pulse(sps, settings.roll_off)
+        response = rrc_response(scipy.fft.fftfreq(self.block, 1 / sps), settings.roll_off)
+        self._in_band = response.astype(np.float32)
         self._templates = []
         for chirp in np.split(preamble() / BOOST, 2):
             impulses = np.zeros(self.block, np.complex128)
             impulses[: chirp.size * sps : sps] = chirp
-            shape = np.zeros(self.block)
-            shape[: pulse.size] = pulse
-            shape = np.roll(shape, -(pulse.size // 2))
-            spectrum = np.fft.fft(impulses) * np.fft.fft(shape).real
-            self._templates.append((spectrum.conj() / math.sqrt(CHIRP_SYMBOLS * sps)).astype(np.complex64))
-        response = rrc_response(scipy.fft.fftfreq(self.block, 1 / sps), settings.roll_off)
-        self._in_band = response.astype(np.float32)
+            spectrum = np.fft.fft(impulses).conj() * response
+            self._templates.append((spectrum / math.sqrt(CHIRP_SYMBOLS)).astype(np.complex64))
 
     def __call__(self, samples: Complex) -> Detection | None:
         """The preamble in ``block`` samples whose first symbol is among the first ``hop``, or None."""
@@ -83,8 +80,8 @@ class Detector:
         return power / under
 
     def _pair(self, up: NDArray[np.float32], down: NDArray[np.float32]) -> Detection | None:
-        ups = np.flatnonzero(up > SINGLE_THRESHOLD)
-        downs = np.flatnonzero(down > SINGLE_THRESHOLD) - self._chirp
+        ups = _peaks(up)
+        downs = _peaks(down) - self._chirp
         # Peaks at start - f N and start + f N: pairs of these with a sum over the threshold.
         low = np.searchsorted(downs, ups - 2 * self._shift)
         high = np.searchsorted(downs, ups + 2 * self._shift, side="right")
@@ -110,3 +107,11 @@ class Detector:
             frequency=(peak_down - peak_up) / 2 / self._chirp / self.sps,
             strength=float(strength[best]),
         )
+
+
+def _peaks(metric: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Where the metric is over the threshold; the highest places only, should these be very many."""
+    threshold = SINGLE_THRESHOLD
+    if np.count_nonzero(metric > threshold) > _MOST_PEAKS:
+        threshold = float(np.partition(metric, -_MOST_PEAKS)[-_MOST_PEAKS])
+    return np.flatnonzero(metric >= threshold)

@@ -189,19 +189,22 @@ def _fit_delay(base: Anchor, track: Track) -> tuple[float, float]:
 def _whole_blocks(base: Anchor, track: Track, blocks: int) -> tuple[int, bool]:
     """How many blocks were received whole, and whether the signal ended before the frame did.
 
-    Where the tail is missing: the most likely block at which the pilots' level falls below half of that at the frame's
-    start. It counts if the levels after it fall short by more than noise makes them do once in 10,000 frames (the largest
-    fall of a random walk with drift is exponential; Cox and Miller, The Theory of Stochastic Processes, 1965).
+    Where the tail is missing: the most likely block from which on the pilots explain less of their blocks' energy than
+    half-way between what they do at the SNR of the frame's start and what chance does. It counts if they fall short by more
+    than noise makes them do once in 10,000 frames (the largest fall of a random walk with drift is exponential; Cox and
+    Miller, The Theory of Stochastic Processes, 1965).
     """
     if track.present[-1]:
         return blocks, False
-    usual = float(np.sum(np.abs(base.gain) ** 2 * base.energy) / base.energy.sum())
-    excess = np.concatenate([[0.0], np.cumsum(track.level - usual / 2)])
+    chance = 1 / PILOT_SYMBOLS
+    usual = (base.snr + chance) / (base.snr + 1)
+    drift = (usual - chance) / 2
+    excess = np.concatenate([[0.0], np.cumsum(track.coherence - (chance + drift))])
     cut = int(np.argmax(excess))
-    variance = track.level_noise**2 + 2 * usual * track.level_noise
-    if excess[cut] - excess[-1] < max(9 * variance / usual, 1.5 * usual):
+    variance = (1 - usual) * chance  # near that of the beta distribution of chance, and of its narrowing at high SNR
+    if excess[cut] - excess[-1] < max(9 * variance / (2 * drift), 3 * drift):
         return blocks, False
-    first = blocks - track.level.size
+    first = blocks - track.coherence.size
     return max(first + cut - 1, 0), True  # the signal ended within the block before the first that misses its pilots
 
 

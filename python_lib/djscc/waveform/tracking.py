@@ -49,7 +49,7 @@ class Track:
     delay_variance  of it.
     power     of the window's pilots, over what noise gives.
     present   whether the pilots were found at all.
-    level     power at each pilot block from the first tracked on, without that of the noise, which is level_noise.
+    coherence share of each pilot block's energy, from the first tracked on, that its pilots explain.
     edges     first block of each window, and the number of blocks.
     slip      samples lost between the preamble and each pilot block (blocks,).
     erased    blocks (blocks,) within which samples were lost.
@@ -62,8 +62,7 @@ class Track:
     delay_variance: Float
     power: Float
     present: NDArray[np.bool_]
-    level: Float
-    level_noise: float
+    coherence: Float
     edges: Integer
     slip: Integer
     erased: NDArray[np.bool_]
@@ -91,8 +90,7 @@ class _Window:
     phase: float
     delay: float
     delay_variance: float
-    gains: Complex
-    noise: float
+    coherence: Float
 
 
 class _Probe:
@@ -160,8 +158,7 @@ class _Probe:
             phase=float(np.angle(amplitude)) / (2 * np.pi),
             delay=float(np.clip(np.mean(lateness) / (level * gain), -0.5, 0.5)),
             delay_variance=(ratio * self.size * self._curvature + disturbance) / (2 * gain**2 * away.size) + 1e-8,
-            gains=gains,
-            noise=noise,
+            coherence=np.abs(gains) ** 2 / np.maximum(np.mean(np.abs(symbols) ** 2, axis=1), 1e-30),
         )
 
 
@@ -243,7 +240,6 @@ class PilotTracker:
             delays.append(result.delay)
             found.append(result)
         power = np.array([w.power for w in found])
-        level_noise = float(np.median([w.noise for w in found])) / PILOT_SYMBOLS
         erased = np.zeros(blocks, bool)
         for window, after in changes:
             low = edges[max(window - 2, 0)]
@@ -256,8 +252,7 @@ class PilotTracker:
             delay_variance=np.array([w.delay_variance for w in found]),
             power=power,
             present=power > _SIGNIFICANT,
-            level=np.concatenate([np.abs(w.gains) ** 2 for w in found[:-1]]) - level_noise,
-            level_noise=level_noise,
+            coherence=np.concatenate([w.coherence for w in found[:-1]]).astype(np.float64),
             edges=edges,
             slip=slips,
             erased=erased,
