@@ -20,25 +20,35 @@ $(VENV)/.ready: pyproject.toml requirements.txt setup.sh
 	./setup.sh environment
 	@touch $@
 
-build/.installed: $(VENV)/.ready $(MODULE_SOURCES)
-	cmake -S . -B build -DCMAKE_INSTALL_PREFIX=$(VENV) -DPYTHON_EXECUTABLE=$(BIN)/python -DCMAKE_BUILD_TYPE=Release >build.log 2>&1 \
+build/.built: $(VENV)/.ready $(MODULE_SOURCES)
+	@cmake -S . -B build -DCMAKE_INSTALL_PREFIX=$(VENV) -DPYTHON_EXECUTABLE=$(BIN)/python -DCMAKE_BUILD_TYPE=Release >build.log 2>&1 \
 	  && cmake --build build >>build.log 2>&1 || { cat build.log; exit 1; }
 	@mv build.log build/build.log
-	cmake --install build >build/install.log 2>&1 || { cat build/install.log; exit 1; }
 	@touch $@
 
+build/.installed: build/.built
+	@cmake --install build >build/install.log 2>&1 || { cat build/install.log; exit 1; }
+	@touch $@
+
+# DATA=<folder of tiles> sends those instead; RUN=<folder> keeps the run elsewhere; the same command goes on after a stop
+RUN ?= runs/demo$(if $(DATA),-$(notdir $(DATA:/=)))
 demo: build/.installed
-	$(BIN)/djscc campaign demo --run runs/demo $(if $(DATA),--data $(DATA))
-	$(BIN)/djscc fit runs/demo --metric psnr --json runs/demo/model.json
-	$(BIN)/djscc report runs/demo --out runs/demo/report
+	$(BIN)/djscc campaign demo --run $(RUN) $(if $(DATA),--data $(DATA))
+	@echo
+	$(BIN)/djscc fit $(RUN) --metric psnr --json $(RUN)/model.json
+	@echo
+	$(BIN)/djscc report $(RUN) --out $(RUN)/report
+	@echo "open it in a browser: file://$(CURDIR)/$(RUN)/report/index.html"
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check python_lib gr-djscc tests
 	$(BIN)/ruff format --check python_lib gr-djscc tests
 	$(BIN)/mypy
 
-test: build/.installed lint
+# the module's own tests run from the build folder, before it is installed
+test: build/.built lint
 	ctest --test-dir build --output-on-failure --timeout 120
+	@$(MAKE) --no-print-directory build/.installed
 	$(BIN)/pytest
 
 # EUROSAT=<folder with eurosat_test.zip> measures the codec on EuroSAT's test tiles, else on the Landsat sample

@@ -50,7 +50,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    run = write_run(folder / "run", metrics=("psnr", "accuracy"), tiles=12, lost=[(RATIOS[0], SNRS[0])])
+    run = write_run(folder / "run", metrics=("psnr",), tiles=12, lost=[(RATIOS[0], SNRS[0])])
     index = write_report([run], folder / "out")
     return index, Page(index.read_text())
 
@@ -112,7 +112,7 @@ def test_ink_follows_the_theme(demo):
 
 
 def test_several_runs_codecs_and_channels(tmp_path):
-    options = {"metrics": ("psnr",), "tiles": 4}
+    options = {"metrics": ("ssim",), "tiles": 4}
     runs = [
         write_run(tmp_path / "one", **options),
         write_run(tmp_path / "two", codec="reference", channel="awgn", level="symbols", pictures=0, **options),
@@ -126,7 +126,7 @@ def test_several_runs_codecs_and_channels(tmp_path):
     ):
         assert words in page.words
     assert "This run was at symbol level" in page.words
-    assert (tmp_path / "out" / "comparison_psnr.png").is_file()
+    assert (tmp_path / "out" / "comparison_ssim.png").is_file()
 
 
 def test_over_the_air_without_originals(tmp_path):
@@ -153,6 +153,13 @@ def test_too_few_points_for_a_fit(tmp_path):
     page = Page(write_report([run], tmp_path / "out").read_text())
     assert "no surface could be fitted" in page.words
     assert "only 1 ratio(s) were measured" in page.words
+
+
+def test_decisions_on_labelled_tiles(tmp_path):
+    run = write_run(tmp_path / "run", ratios=(1 / 12,), snrs=(0.0, 9.0), metrics=("accuracy",), tiles=20, pictures=0)
+    page = Page(write_report([run], tmp_path / "out").read_text())
+    assert "Decisions on received tiles over their labels" in page.words and "20 tiles a point" in page.words
+    assert (tmp_path / "out" / "confusion_adaptive_rician-k10.png").is_file()
 
 
 def test_names_from_a_log_are_escaped(tmp_path):

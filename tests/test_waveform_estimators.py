@@ -124,7 +124,9 @@ def test_tracker_follows_doppler_rate_and_clock(snr_db: float, rate: float, ppm:
     rough = synchronise(samples, Detection(1048 * (1 + ppm * 1e-6), 0.01, 0), matched)
     base = anchor(samples, rough, known, matched)
     blocks = -(-(HEADER_SYMBOLS + HEADER.payload_symbols) // 320)
-    track = PilotTracker(SETTINGS)(samples, base, 4, blocks, 1024 + 8 * blocks + HEADER_SYMBOLS + HEADER.payload_symbols)
+    track = PilotTracker(SETTINGS)(
+        samples, base, 4, blocks, 1024 + 8 * blocks + HEADER_SYMBOLS + HEADER.payload_symbols
+    )
     at = base.start + 2 * track.centre * (1 + ppm * 1e-6)  # instants in samples
     true_phase = 0.01 * at + rate / 4e12 / 2 * at**2 - base.frequency * at
     error = track.phase - true_phase - np.rint(np.mean(track.phase - true_phase))

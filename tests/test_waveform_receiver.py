@@ -232,7 +232,9 @@ def test_dump_holds_each_stage(tmp_path: Path) -> None:
     (file,) = (tmp_path / "stages").iterdir()
     with np.load(file, allow_pickle=False) as stages:
         assert stages["symbols"].size == payload.size
-        assert {"window_phase_cycles", "window_delay_symbols", "gain", "gain_smooth", "block_noise"} <= set(stages.files)
+        assert {"window_phase_cycles", "window_delay_symbols", "gain", "gain_smooth", "block_noise"} <= set(
+            stages.files
+        )
 
 
 def test_recording_replays_as_received(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ class encoder_source(gr.sync_block):
         self.error: Exception | None = None
         self._source, self._repeat = source, repeat
         self._producer = Producer(self._frames, queue_frames)
+        self._failure: Exception | None = None
         self._next: Frame | None = None
         self._tag: Any = None
         self._left = np.empty(0, np.complex64)
@@ -96,7 +97,9 @@ class encoder_source(gr.sync_block):
 
     @guarded
     def work(self, _: list[NDArray[Any]], output_items: list[NDArray[Any]]) -> int:
-        if not len(self._left) and not self._begin(self._producer.take()):
+        if not len(self._left) and not self._begin(self._take()):
+            if self._failure is not None:
+                raise self._failure
             return WORK_DONE if self._producer.exhausted else 0
         n = min(len(self._left), len(output_items[0]))
         if n == len(self._left) and self._next is None:
@@ -104,8 +107,8 @@ class encoder_source(gr.sync_block):
             if n > 1:
                 n -= 1
             else:
-                self._next = self._producer.take()
-                if self._next is None and not self._producer.exhausted:
+                self._next = self._take()
+                if self._next is None and self._failure is None and not self._producer.exhausted:
                     return 0
         output_items[0][:n] = self._left[:n]
         place = self.nitems_written(0)
@@ -116,6 +119,14 @@ class encoder_source(gr.sync_block):
         if not len(self._left) and not self._begin(self._next):
             self.add_item_tag(0, place + n - 1, END, pmt.PMT_T)
         return n
+
+    def _take(self) -> Frame | None:
+        """The next frame, if there is one yet. An error of the encoder ends the stream, after what came before it."""
+        try:
+            return self._producer.take()
+        except Exception as error:
+            self._failure = error
+            return None
 
     def _begin(self, frame: Frame | None) -> bool:
         self._next = None

@@ -49,10 +49,11 @@ def run_to_end(top_block: gr.top_block, blocks: Sequence[Any], stall_s: float = 
 
 
 def _watch(ended: threading.Event, blocks: Sequence[Any], stall_s: float) -> None:
-    """Return when the flowgraph has ended or a block has an error."""
+    """Return when the flowgraph has ended, or a block has an error and no streams, by whose end the others would learn of it."""
+    alone = [block for block in blocks if not any(_ports(block))]
     moved, since = _progress(blocks), time.monotonic()
     while not ended.wait(POLL_S):
-        if any(block.error for block in blocks):
+        if any(block.error for block in alone):
             return
         now = _progress(blocks)
         if now != moved:
@@ -64,12 +65,14 @@ def _watch(ended: threading.Event, blocks: Sequence[Any], stall_s: float) -> Non
             )
 
 
+def _ports(block: Any) -> tuple[int, int]:
+    """How many streams a block may take and give."""
+    return block.input_signature().max_streams(), block.output_signature().max_streams()
+
+
 def _progress(blocks: Sequence[Any]) -> list[tuple[int, int]]:
     """Items read and written by each block, on its first ports."""
     return [
-        (
-            block.nitems_read(0) if block.input_signature().max_streams() else 0,
-            block.nitems_written(0) if block.output_signature().max_streams() else 0,
-        )
-        for block in blocks
+        (block.nitems_read(0) if inputs else 0, block.nitems_written(0) if outputs else 0)
+        for block, (inputs, outputs) in ((block, _ports(block)) for block in blocks)
     ]

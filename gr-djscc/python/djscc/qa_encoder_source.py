@@ -51,13 +51,18 @@ class qa_encoder_source(gr_unittest.TestCase):
     def test_nothing_to_send_ends_at_once(self):
         self.assertEqual(self.run_source(djscc.encoder_source([])).data(), [])
 
-    def test_error_of_the_encoder_ends_the_flowgraph(self):
+    def test_error_of_the_encoder_ends_the_flowgraph_after_what_came_before(self):
+        frames = random_frames(2)
+
         def broken():
-            yield from random_frames(2)
+            yield from frames
             raise RuntimeError("the encoder broke")
 
+        source, sink, flowgraph = djscc.encoder_source(broken()), blocks.vector_sink_c(), gr.top_block()
+        flowgraph.connect(source, sink)
         with self.assertRaisesRegex(RuntimeError, "the encoder broke"):
-            self.run_source(djscc.encoder_source(broken()))
+            djscc.run_to_end(flowgraph, [source], 20)
+        self.check(frames, sink)
 
     def test_repeat_numbers_frames_on(self):
         frames = random_frames(2)

@@ -67,8 +67,10 @@ class qa_loopback(gr_unittest.TestCase):
             yield from random_frames(2)
             raise RuntimeError("the encoder broke")
 
+        taker = Collector(delay_s=0.2)
         with self.assertRaisesRegex(RuntimeError, "the encoder broke"):
-            self.run_random(broken())
+            self.run_random(broken(), taker)
+        self.assertEqual(taker.numbers, [0, 1])  # what was sent before is received and decoded
         with self.assertRaisesRegex(RuntimeError, "the decoder broke"):
             self.run_random(random_frames(4), Collector(fail_at=1))
 

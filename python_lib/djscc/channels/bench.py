@@ -65,8 +65,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=Path("results/channels.json"), metavar="FILE")
     parser.add_argument("--samples", type=int, default=2_000_000, help="in each round (default: %(default)s)")
     options = parser.parse_args(arguments)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     noise = np.random.default_rng(0).standard_normal((options.samples, 2), np.float32).view(np.complex64).ravel()
     theirs = gnuradio_times(noise)
     rows = []
@@ -202,4 +200,6 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     main()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,29 +26,28 @@ def interpolation_taps(fraction: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class FilterBank:
-    """Real filters ``taps`` (K, T) over a complex signal, all at once.
+    """Real filters ``taps`` (K, T) over a complex signal.
 
-    The product of overlapping pieces of the signal with one Toeplitz matrix is several times faster than one of all its
-    windows with the taps, for it copies the signal twice instead of T times.
+    Products of overlapping pieces of the signal with Toeplitz matrices are several times faster than one of all its windows
+    with the taps, for they copy the signal three times instead of T times.
     """
 
-    PIECE = 16  # outputs of one row of the product
+    PIECE = 16  # outputs of one row of a product
 
     def __init__(self, taps: NDArray[np.float32]) -> None:
-        self._count, self._length = taps.shape
-        matrix = np.zeros((self.PIECE + self._length - 1, self._count, self.PIECE), np.float32)
+        self._length = taps.shape[1]
+        self._matrices = np.zeros((len(taps), self.PIECE + self._length - 1, self.PIECE), np.float32)
         for output in range(self.PIECE):
-            matrix[output : output + self._length, :, output] = taps.T
-        self._matrix = matrix.reshape(len(matrix), -1)
+            self._matrices[:, output : output + self._length, output] = taps
 
-    def __call__(self, samples: Complex) -> NDArray[np.float32]:
-        """Correlate ``samples`` (n + T - 1,) with each filter: (K, 2, n), real and imaginary parts."""
+    def __call__(self, samples: Complex) -> Iterator[NDArray[np.float32]]:
+        """Correlate ``samples`` (n + T - 1,) with each filter in turn: (2, n), real and imaginary parts."""
         count = len(samples) - self._length + 1
         rows = -(-count // self.PIECE)
+        width = self.PIECE + self._length - 1
         parts = np.zeros((2, rows * self.PIECE + self._length - 1), np.float32)
         parts[0, : len(samples)], parts[1, : len(samples)] = samples.real, samples.imag
-        pieces = np.lib.stride_tricks.sliding_window_view(parts, len(self._matrix), axis=1)[:, :: self.PIECE]
-        product = np.ascontiguousarray(pieces).reshape(2 * rows, -1) @ self._matrix
-        ordered = product.reshape(2, rows, self._count, self.PIECE).transpose(2, 0, 1, 3)
-        filtered: NDArray[np.float32] = ordered.reshape(self._count, 2, -1)[..., :count]
-        return filtered
+        windows = np.lib.stride_tricks.sliding_window_view(parts, width, axis=1)[:, :: self.PIECE]
+        pieces = np.ascontiguousarray(windows).reshape(-1, width)
+        for matrix in self._matrices:
+            yield (pieces @ matrix).reshape(2, -1)[:, :count]

@@ -17,7 +17,7 @@ from djscc.channels.streams import Complex, Float
 
 ORDER = 6  # of the polynomial, which then follows the filters to -100 dB
 SILENCE = 2 * TAPS  # zeros kept before the first sample
-LARGEST = 16384  # outputs made at once
+LARGEST = 8192  # outputs made at once
 
 
 def _farrow_taps() -> NDArray[np.float32]:
@@ -67,15 +67,13 @@ class VariableDelay:
         base = np.floor(position)
         whole = base.astype(np.int64) - self._start
         first, last = int(whole[0]), int(whole[-1])
-        coefficients = self.FARROW(buffer[first - REACH + 1 : last + REACH + 1])
-        if last - first + 1 != len(whole) or np.any(np.diff(whole) != 1):
-            coefficients = coefficients[..., whole - first]
+        steady = last - first + 1 == len(whole) and bool(np.all(np.diff(whole) == 1))
+        place = slice(None) if steady else whole - first
         offset = (position - base - 0.5).astype(np.float32)
-        polynomial = coefficients[0] * offset
-        for row in coefficients[1:-1]:
-            polynomial += row
+        polynomial = np.zeros((2, len(whole)), np.float32)
+        for coefficient in self.FARROW(buffer[first - REACH + 1 : last + REACH + 1]):
             polynomial *= offset
-        polynomial += coefficients[-1]
+            polynomial += coefficient[:, place]
         result = np.empty(len(whole), np.complex64)
         result.real, result.imag = polynomial
         return result

@@ -92,6 +92,7 @@ class Gallery:
         file = re.sub(r"[^A-Za-z0-9.+-]+", "_", "_".join(names)) + ".png"
         with matplotlib.rc_context(STYLE):
             figure.savefig(self.folder / file, format="png", dpi=160, facecolor="white")
+        figure.set_layout_engine("none")  # what was laid out stays: drawing it again as SVG is then quick
         self.files.append(file)
         return figure
 
@@ -302,6 +303,26 @@ def over_snr(frames: Sequence[Mapping[str, Any]], key: str, label: str) -> Figur
     axes.set_ylabel(label)
     _snr_axis(axes, snr, estimated)
     axes.ticklabel_format(axis="y", useOffset=False)
+    return figure
+
+
+@_styled
+def confusion(panels: Sequence[tuple[str, NDArray[np.int64]]], names: Sequence[str]) -> Figure:
+    """Confusion matrices (decision over label, counts) side by side, shaded by the share of each label."""
+    size = 1.6 + 0.24 * len(names)
+    figure, axes_of = _new(size * len(panels) + 1.2, size + 0.9, len(panels))
+    for axes, (title, counts) in zip(axes_of, panels, strict=True):
+        share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        axes.imshow(share, cmap=MAP, vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names if axes is axes_of[0] else [""] * len(names), fontsize=7)
+        axes.grid(False)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("decision")
+        for row, column in np.argwhere(counts > 0):
+            ink = INK_ON_MAP if share[row, column] > 0.5 else "white"
+            axes.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=6, color=ink)
+    axes_of[0].set_ylabel("label")
     return figure
 
 

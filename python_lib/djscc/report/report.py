@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from djscc.report import page
+from djscc.report.decisions import decision_section
 from djscc.report.figures import Gallery
 from djscc.report.overview import heading, overview, provenance
 from djscc.report.pictures import examples
@@ -56,6 +57,7 @@ def build_report(runs: list[Run], out_folder: str | Path) -> Path:
         parts.append(f'<h2 id="series-{number}">{escape(capitalised(str(series)))}</h2>')
         parts.append(picture_section(examples(runs, tiles_of), series, gallery))
         parts.append(quality_section(metric_fits, series, gallery))
+        parts.append(decision_section([tile for tiles in tiles_of for tile in tiles], series, gallery))
         parts.append(receiver_section(runs, series, gallery))
     if len(fits) > 1:
         parts.append(comparison_section(fits, gallery))

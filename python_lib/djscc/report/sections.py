@@ -18,8 +18,11 @@ from djscc.report.runs import capitalised, count_text, ratio_text, snr_text
 from djscc.semantic_loss import FORMS, FitError, MetricFit, Series, common_form
 
 
+SYMBOLS = {"alpha": "\u03b1", "delta": "\u03b4", "epsilon": "\u03b5", "r0": "r\u2080", "g0": "g\u2080"}  # as in the equation
+
+
 def _number(value: float) -> str:
-    return f"{value:.4g}"
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _percent(share: float) -> str:
@@ -128,7 +131,7 @@ def _fit_details(fit: MetricFit, series: Series, gallery: Gallery) -> str:
         for parameter, value in zip(chosen.form.parameters, fit.model.parameters, strict=True):
             bounds = intervals.get(parameter.name)
             text = "-" if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
-            rows.append([parameter.name, _number(value), text, parameter.meaning])
+            rows.append([SYMBOLS.get(parameter.name, parameter.name), _number(value), text, parameter.meaning])
         left.append(page.table(["parameter", "value", "95 % interval", "meaning"], rows, text=[3]))
         drawing = gallery.save(draw.residuals(fit), "residuals", fit.metric, series.codec, series.channel)
         caption = (

@@ -38,6 +38,7 @@ def encode(bits: Bits, outputs: int) -> Bits:
 _PATTERNS = sum(
     _parity(2 * np.arange(_HALF, dtype=np.int64) & generator) << i for i, generator in enumerate(GENERATORS)
 )
+_BRANCHES = np.stack([_PATTERNS, (1 << len(GENERATORS)) - 1 - _PATTERNS])  # on inputs 0 and 1
 _SIGNS = 1 - 2 * ((np.arange(1 << len(GENERATORS))[:, None] >> np.arange(len(GENERATORS))) & 1)
 
 
@@ -51,18 +52,13 @@ def decode(soft: NDArray[np.float32]) -> Bits:
     metric = np.full(2 * _HALF, -1e30, np.float32)
     metric[0] = 0
     choices = np.empty((steps, 2, _HALF), bool)
-    branch = np.empty(_HALF, np.float32)
-    following = np.empty((2, _HALF), np.float32)
-    up, down = np.empty(_HALF, np.float32), np.empty(_HALF, np.float32)
+    branch, even, odd = (np.empty((2, _HALF), np.float32) for _ in range(3))
     for step in range(steps):
-        even, odd = metric[0::2], metric[1::2]
-        np.take(tables[step], _PATTERNS, out=branch, mode="clip")
-        for symbol, sign in ((0, np.add), (1, np.subtract)):
-            sign(even, branch, out=up)
-            (np.subtract if symbol == 0 else np.add)(odd, branch, out=down)
-            np.greater(down, up, out=choices[step, symbol])
-            np.maximum(up, down, out=following[symbol])
-        metric = following.reshape(-1).copy()
+        tables[step].take(_BRANCHES, out=branch, mode="clip")
+        np.add(metric[0::2], branch, out=even)
+        np.subtract(metric[1::2], branch, out=odd)
+        np.greater(odd, even, out=choices[step])
+        np.maximum(even, odd, out=metric.reshape(2, _HALF))
     bits = np.empty(steps, np.uint8)
     state = 0
     for step in range(steps - 1, -1, -1):

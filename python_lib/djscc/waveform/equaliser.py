@@ -100,7 +100,8 @@ def equalise(
     taken = _resample(samples, base.frequency, start, spacing, track.slip, block_at, total - TAIL_SYMBOLS, matched)
 
     pilot = pilots(blocks)
-    at_pilots = taken.blocks[:, :PILOT_SYMBOLS]
+    turned = taken.blocks * curve.back_blocks(block_at)
+    at_pilots = turned[:, :PILOT_SYMBOLS]
     gains = (at_pilots * pilot.conj()).mean(axis=1)
     residue = np.sum(np.abs(at_pilots - gains[:, None] * pilot) ** 2, axis=1).astype(np.float64) / (PILOT_SYMBOLS - 1)
     number = np.arange(blocks)
@@ -110,15 +111,16 @@ def equalise(
     tail_at = total - TAIL_SYMBOLS + np.arange(0 if truncated else TAIL_SYMBOLS)
     smooth = _smooth(base, curve, pilot_at, gains[used], tail_at, taken.tail)
 
-    data = taken.blocks[:, PILOT_SYMBOLS:].reshape(-1)[:data_symbols]
-    index = np.arange(data_symbols)
-    symbol_at = PREAMBLE_SYMBOLS + PILOT_SYMBOLS * (1 + index // DATA_SYMBOLS) + index
-    factor = np.interp(symbol_at, smooth.position, smooth.gain).astype(np.complex64)
-    data = data * curve.back(symbol_at.astype(np.float64))
+    # Gain at every symbol: straight lines over the blocks.
+    start_gain = np.interp(block_at, smooth.position, smooth.gain).astype(np.complex64)
+    end_gain = np.interp(block_at + BLOCK_SYMBOLS, smooth.position, smooth.gain).astype(np.complex64)
+    along = (np.arange(BLOCK_SYMBOLS, dtype=np.float32) / BLOCK_SYMBOLS)[PILOT_SYMBOLS:]
+    factor = (start_gain[:, None] + (end_gain - start_gain)[:, None] * along).reshape(-1)[:data_symbols]
+    data = turned[:, PILOT_SYMBOLS:].reshape(-1)[:data_symbols]
 
     header_error = data[: header.size] - factor[: header.size] * header
     noise = noise_power(residue, good, float(np.sum(np.abs(header_error) ** 2)), header.size)
-    block_of = index[header.size :] // DATA_SYMBOLS
+    block_of = np.arange(header.size, data_symbols) // DATA_SYMBOLS
     factor, payload = factor[header.size :], data[header.size :]
     level = np.maximum(factor.real**2 + factor.imag**2, np.float32(1e-30))
     received = good[block_of]
@@ -231,13 +233,13 @@ def _resample(
 def _smooth(
     base: Anchor, curve: PhaseCurve, pilot_at: Float, gains: Complex, tail_at: NDArray[np.int64], tail: Complex
 ) -> SmoothGain:
-    """The gain along the frame, from the anchor's segments, the pilot blocks and the tail."""
+    """The gain along the frame over the phase curve, from the anchor's segments, the pilot blocks' gains and the tail."""
     ends = slice(0, 1 if tail_at.size else 0)
     turn = curve.back(tail_at.astype(np.float64))
     middle = np.atleast_1d(tail_at.mean() if tail_at.size else 0.0)
     tail_gain = np.atleast_1d(np.sum(tail[: tail_at.size] * tail_pilots()[: tail_at.size].conj() * turn) / TAIL_SYMBOLS)
     position = np.concatenate([base.position, pilot_at, middle[ends]])
-    gain = np.concatenate([base.gain * curve.back(base.position), gains * curve.back(pilot_at), tail_gain[ends]])
+    gain = np.concatenate([base.gain * curve.back(base.position), gains, tail_gain[ends]])
     weight = np.concatenate(
         [base.energy, np.full(gains.size, float(PILOT_SYMBOLS)), np.array([float(TAIL_SYMBOLS)])[ends]]
     )

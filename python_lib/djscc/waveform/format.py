@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,16 @@ def rrc_pulse(samples_per_symbol: int, roll_off: float) -> Float:
     return pulse / math.sqrt(float(np.sum(pulse**2)))
 
 
+def turn(cycles: Float) -> Complex:
+    """exp(2j pi cycles), precise for many cycles, computed in single precision."""
+    angle = (cycles - np.rint(cycles)).astype(np.float32)
+    angle *= np.float32(2 * np.pi)
+    result = np.empty(cycles.shape, np.complex64)
+    np.cos(angle, out=result.real)
+    np.sin(angle, out=result.imag)
+    return result
+
+
 def hash32(key: int, count: int, start: int = 0) -> NDArray[np.uint32]:
     """Pseudo-random words number ``start`` to ``start + count - 1`` of stream ``key`` (splitmix64, upper half).
 
@@ -141,6 +152,13 @@ _ROTATIONS = np.array([1, 1j, -1, -1j], np.complex64)
 _QPSK = np.array([1 + 1j, -1 + 1j, -1 - 1j, 1 - 1j], np.complex64) / np.float32(math.sqrt(2))
 
 
+def _fixed(symbols: Complex) -> Complex:
+    """The same array, protected: it is kept for the next call."""
+    symbols.flags.writeable = False
+    return symbols
+
+
+@lru_cache(maxsize=128)
 def preamble() -> Complex:
     """The 1024 preamble symbols: a chirp over the whole band upwards, then the same downwards, of amplitude ``BOOST``.
 
@@ -149,23 +167,28 @@ def preamble() -> Complex:
     """
     n = np.arange(CHIRP_SYMBOLS)
     up = np.exp(1j * np.pi * (n - CHIRP_SYMBOLS / 2) ** 2 / CHIRP_SYMBOLS)
-    return (BOOST * np.concatenate([up, up.conj()])).astype(np.complex64)
+    return _fixed((BOOST * np.concatenate([up, up.conj()])).astype(np.complex64))
 
 
+@lru_cache(maxsize=128)
 def pilots(blocks: int, start: int = 0) -> Complex:
     """QPSK pilots (blocks, PILOT_SYMBOLS) from block number ``start`` on; no two blocks are alike."""
     words = hash32(_PILOT_KEY, blocks * PILOT_SYMBOLS, start * PILOT_SYMBOLS)
-    return _QPSK[words >> np.uint32(30)].reshape(blocks, PILOT_SYMBOLS)
+    return _fixed(_QPSK[words >> np.uint32(30)].reshape(blocks, PILOT_SYMBOLS))
 
 
+@lru_cache(maxsize=128)
 def tail_pilots() -> Complex:
     """The QPSK pilots that end a frame."""
-    return _QPSK[hash32(_TAIL_KEY, TAIL_SYMBOLS) >> np.uint32(30)]
+    return _fixed(_QPSK[hash32(_TAIL_KEY, TAIL_SYMBOLS) >> np.uint32(30)])
 
 
+@lru_cache(maxsize=128)
 def header_mask(bits: int) -> Bits:
     """Pseudo-random bits that are added to the coded header."""
-    return (hash32(_HEADER_KEY, bits) >> np.uint32(31)).astype(np.uint8)
+    mask = (hash32(_HEADER_KEY, bits) >> np.uint32(31)).astype(np.uint8)
+    mask.flags.writeable = False
+    return mask
 
 
 def data_blocks(data_symbols: int) -> int:

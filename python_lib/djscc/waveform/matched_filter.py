@@ -7,9 +7,8 @@ import math
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 
-from djscc.waveform.format import Complex, Float, WaveformSettings, rrc_response
+from djscc.waveform.format import Complex, Float, WaveformSettings, rrc_response, turn
 
 _PAD = 26  # symbols of the pulse that are kept on either side
 
@@ -29,7 +28,17 @@ class MatchedFilter:
         self.pad = _PAD * self.sps
         self.size = self.sps * scipy.fft.next_fast_len(run + 2 * _PAD)
         self._frequency = scipy.fft.fftfreq(self.size)
-        self._scale = 1 / math.sqrt(self.sps)
+        self._tuned_to = math.nan
+        self._tune(0.0)
+
+    def _tune(self, frequency: float) -> None:
+        """Prepare the responses for a carrier offset in cycles per sample; it is the same through a frame."""
+        if frequency == self._tuned_to:
+            return
+        self._tuned_to = frequency
+        response = rrc_response((self._frequency - frequency) * self.sps, self.roll_off) / math.sqrt(self.sps)
+        self._response = (response * np.exp(2j * np.pi * self.pad * self._frequency)).astype(np.complex64)
+        self._slope = (2j * np.pi * self.sps * (self._frequency - frequency)).astype(np.complex64)
 
     def __call__(
         self, samples: Complex, starts: Float, frequency: float, derivative: bool = False
@@ -52,16 +61,16 @@ class MatchedFilter:
             stretch = samples[low:high]
         windows = np.lib.stride_tricks.sliding_window_view(stretch, self.size)[first - self.pad - low]
         spectrum = scipy.fft.fft(windows, axis=1, overwrite_x=True)
-        response = self._scale * rrc_response((self._frequency - frequency) * self.sps, self.roll_off)
+        self._tune(frequency)
         turns = np.outer(starts - first, self._frequency)
-        spectrum *= _turn(turns) * (response * np.exp(2j * np.pi * self.pad * self._frequency)).astype(np.complex64)
+        spectrum *= turn(turns)
+        spectrum *= self._response
         instants = starts[:, None] + self.sps * np.arange(self.run)
-        back = _turn(-frequency * instants)
+        back = turn(-frequency * instants)
         symbols = self._fold(spectrum) * back
         if not derivative:
             return symbols, symbols
-        slope = (2j * np.pi * self.sps * (self._frequency - frequency)).astype(np.complex64)
-        return symbols, self._fold(spectrum * slope) * back
+        return symbols, self._fold(spectrum * self._slope) * back
 
     def stretch(self, samples: Complex, start: float, count: int, frequency: float, spacing: float) -> Complex:
         """``count`` symbols that lie ``spacing`` samples apart from ``start`` on."""
@@ -71,12 +80,3 @@ class MatchedFilter:
     def _fold(self, spectrum: Complex) -> Complex:
         folded = spectrum.reshape(len(spectrum), self.sps, -1).sum(axis=1)
         return scipy.fft.ifft(folded, axis=1, overwrite_x=True)[:, : self.run]
-
-
-def _turn(turns: Float) -> NDArray[np.complex64]:
-    """exp(2j pi turns), precise for many turns, computed in single precision."""
-    angle = (2 * np.pi * (turns - np.rint(turns))).astype(np.float32)
-    result = np.empty(turns.shape, np.complex64)
-    np.cos(angle, out=result.real)
-    np.sin(angle, out=result.imag)
-    return result

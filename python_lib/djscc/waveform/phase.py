@@ -8,7 +8,7 @@ from scipy.interpolate import CubicSpline
 from scipy.signal import savgol_filter
 
 from djscc.waveform.anchor import Anchor
-from djscc.waveform.format import Complex, Float
+from djscc.waveform.format import BLOCK_SYMBOLS, Complex, Float, Integer, turn
 from djscc.waveform.tracking import Track
 
 _RATE_PRIOR = 1e-8  # cycles per symbol^2: 10 kHz/s at 1 Msym/s
@@ -59,12 +59,16 @@ class PhaseCurve:
 
     def back(self, symbol: Float) -> Complex:
         """The factor that turns the phase back."""
-        cycles = self.cycles(symbol)
-        angle = (-2 * np.pi * (cycles - np.rint(cycles))).astype(np.float32)
-        factor = np.empty(angle.shape, np.complex64)
-        np.cos(angle, out=factor.real)
-        np.sin(angle, out=factor.imag)
-        return factor
+        return turn(-self.cycles(symbol))
+
+    def back_blocks(self, first: Integer) -> Complex:
+        """The same for blocks (n, BLOCK_SYMBOLS) that begin at symbols ``first`` (n,): straight lines over the blocks.
+
+        At 10 kHz/s and 1 Msym/s a line is off by 1e-4 cycles at most.
+        """
+        start, end = self.cycles(first.astype(np.float64)), self.cycles(first + float(BLOCK_SYMBOLS))
+        along = np.arange(BLOCK_SYMBOLS) / BLOCK_SYMBOLS
+        return turn(-(start[:, None] + (end - start)[:, None] * along))
 
     def rates(self, symbol: float) -> tuple[float, float]:
         """Frequency (cycles/symbol over the nominal) and its rate (cycles/symbol^2), of the polynomial."""

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one metric says of another: how well the loss of one predicts that of the other, point by point of the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from scipy.stats import spearmanr
+
+from djscc.semantic_loss.cells import Cells, FitError
+from djscc.semantic_loss.fit import FOLDS, MetricFit, quality_of
+from djscc.semantic_loss.model import Quality
+
+Array = NDArray[np.float64]
+
+FEWEST_POINTS = 8
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Mean loss y of metric ``target`` as a function of mean loss x of metric ``source``, whatever the ratio and SNR:
+    y = f + a x^p / (x^p + m^p), which never falls. ``held_out`` is its error on points that were left out; a second variable is
+    not missed where that is as small as the error of the target's own surface. ``rank_correlation`` is Spearman's.
+    """
+
+    source: str
+    target: str
+    parameters: tuple[float, float, float, float]  # a, m, p, f
+    rank_correlation: float
+    held_out: Quality
+    points: int
+
+    def predict(self, loss: Array) -> Array:
+        return _curve(np.array(self.parameters), loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        names = ("a", "m", "p", "f")
+        return {
+            "source": self.source,
+            "target": self.target,
+            "formula": "f + a x^p / (x^p + m^p)",
+            "parameters": dict(zip(names, self.parameters, strict=True)),
+            "rank_correlation": self.rank_correlation,
+            "held_out": self.held_out.to_dict(),
+            "points": self.points,
+        }
+
+
+def _curve(parameters: Array, x: Array) -> Array:
+    a, m, p, f = parameters
+    return np.asarray(f + a / (1 + (m / np.maximum(x, 1e-12)) ** p), np.float64)
+
+
+def _fit(x: Array, y: Array, sigma: Array) -> Array:
+    """Bounded weighted least squares from a few steepnesses; logarithms of m and p."""
+    top = float(y.max()) or 1.0
+    low = np.array([0.0, np.log(x.min() / 10), np.log(0.2), 0.0])
+    high = np.array([4 * top, np.log(10 * x.max()), np.log(20.0), top])
+
+    def parameters(point: Array) -> Array:
+        return np.array([point[0], np.exp(point[1]), np.exp(point[2]), point[3]])
+
+    starts = [np.array([top, np.log(np.median(x)), np.log(p), 0.5 * float(y.min())]) for p in (1.0, 3.0, 8.0)]
+    found = (
+        least_squares(lambda point: (_curve(parameters(point), x) - y) / sigma, np.clip(start, low, high), bounds=(low, high))
+        for start in starts
+    )
+    return parameters(min(found, key=lambda result: result.cost).x)
+
+
+def _common_points(source: Cells, target: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    places = {(round(r, 5), round(g, 1)): i for i, (r, g) in enumerate(zip(source.ratio, source.snr_db, strict=True))}
+    pairs = [
+        (places[key], j)
+        for j, (r, g) in enumerate(zip(target.ratio, target.snr_db, strict=True))
+        if (key := (round(r, 5), round(g, 1))) in places
+    ]
+    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return first, second
+
+
+def relate(source: MetricFit, target: MetricFit, seed: int = 0) -> Relation:
+    """How well the loss of ``source`` predicts that of ``target`` of the same series.
+
+    Raises FitError where fewer than ``FEWEST_POINTS`` points hold both.
+    """
+    first, second = _common_points(source.cells, target.cells)
+    if len(first) < FEWEST_POINTS:
+        raise FitError(f"{len(first)} points hold both {source.metric} and {target.metric}; at least {FEWEST_POINTS} are needed")
+    x, y, sigma = source.cells.loss[first], target.cells.loss[second], target.cells.sigma[second]
+    x = np.maximum(x, 1e-9)
+    held_out = np.empty_like(y)
+    for left_out in np.array_split(np.random.default_rng(seed).permutation(len(x)), min(FOLDS, len(x))):
+        keep = np.setdiff1d(np.arange(len(x)), left_out)
+        held_out[left_out] = _curve(_fit(x[keep], y[keep], sigma[keep]), x[left_out])
+    a, m, p, f = _fit(x, y, sigma).tolist()
+    rank = float(spearmanr(x, y).statistic)
+    return Relation(source.metric, target.metric, (a, m, p, f), rank, quality_of(held_out, y, sigma), len(x))
+
+
+def relations(fits: Sequence[MetricFit]) -> list[Relation]:
+    """Every pair of metrics of one series that share enough points, the target slowest in order."""
+    found = []
+    for target in fits:
+        for source in fits:
+            if source.metric != target.metric:
+                try:
+                    found.append(relate(source, target))
+                except FitError:
+                    continue
+    return found
