@@ -17,6 +17,28 @@ missing() { # the packages of the arguments that are not installed
 }
 
 install_packages() {
+    local wanted sudo=()
+    mapfile -t wanted < <(missing "$@")
+    ((${#wanted[@]})) || return 0
+    if ((EUID != 0)); then
+        if ! sudo -n true 2>/dev/null && ! { [[ -t 0 ]] && command -v sudo >/dev/null; }; then
+            echo "These Debian packages are missing and cannot be installed without root or sudo:" >&2
+            echo "    apt-get install --no-install-recommends ${wanted[*]}" >&2
+            exit 1
+        fi
+        sudo=(sudo)
+    fi
+    echo "installing with apt: ${wanted[*]}"
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >apt.log 2>&1 || {
+        tail -n 20 apt.log >&2
+        echo "apt-get failed (whole log: apt.log); mend that, then run make again" >&2
+        exit 1
+    }
+    rm -f apt.log
+}
+
+packages() {
     if command -v apt-get >/dev/null; then
         install_packages "${BUILD_PACKAGES[@]}"
     elif ! "$PYTHON" -c 'from gnuradio import gr, blocks'; then
