@@ -132,7 +132,7 @@ def test_two_states():
         envelope = np.convolve(bad, np.ones(9) / 9, "same") > 0.5
         return [np.mean(bad), np.sum(np.diff(envelope.astype(int)) == 1) / (len(h) / RATE), np.mean(np.abs(h) ** 2)]
 
-    (share, entries, power), error = per_seed(states, fading, 200_000)
+    (share, entries, power), error = per_seed(states, fading, 100_000)
     assert abs(share - fading.share_of_bad) < 5 * error[0] + 0.003
     assert abs(1 / entries - 3.0) < 3.0 * (5 * error[1] / entries + 0.02)  # stays shorter than the window are missed
     assert abs(power - fading.mean_power) < 5 * error[2]

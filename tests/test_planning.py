@@ -105,9 +105,9 @@ def exhaustive(scenario, model):
 
 
 def test_max_min_is_what_exhaustive_search_finds():
-    """20 scenarios of 3 users x 4 ratios. The grid of 0.01 dB costs at most the level of one step; the bound holds always."""
+    """12 scenarios of 3 users x 4 ratios. The grid of 0.01 dB costs at most the level of one step; the bound holds always."""
     rng, model, solved = np.random.default_rng(1), make_model(), 0
-    for _ in range(20):
+    for _ in range(12):
         scenario = random_scenario(rng)
         truth = exhaustive(scenario, model)
         found = max_min(all_options(scenario, {"ssim": model}), scenario)
@@ -119,7 +119,7 @@ def test_max_min_is_what_exhaustive_search_finds():
         assert found.performance == pytest.approx(truth, abs=2e-3)
         assert found.gap >= 0 and found.gap < 2e-3
         assert found.power_w <= scenario.power_w * (1 + 1e-6) and found.bandwidth_hz <= scenario.bandwidth_hz + 1e-6
-    assert solved >= 10  # enough of them can be served
+    assert solved >= 6  # enough of them can be served
 
 
 def test_no_baseline_is_better():

@@ -9,7 +9,8 @@ from djscc import DATA
 from djscc.cli import main
 from djscc.codec import load_codec
 from djscc.codec.networks import AdaptiveDecoder, AdaptiveEncoder, multiply_adds, normalise_power
-from djscc.codec.training import ConfigError, TrainingConfig, learning_rate, train
+from djscc.codec.training import learning_rate, train
+from djscc.codec.training_config import ConfigError, TrainingConfig
 from PIL import Image
 from safetensors.torch import load_file
 

@@ -102,7 +102,7 @@ class qa_encoder_source(gr_unittest.TestCase):
         np.testing.assert_array_equal(shown, tiles[2:])
 
     def test_plain_values(self):
-        sink = self.run_source(djscc.encoder_source.make("landsat", "adaptive", "1/48", tiles_per_frame=32))
+        sink = self.run_source(djscc.encoder_source.make("landsat", "adaptive", 1 / 48, tiles_per_frame=32))
         headers = [read_header(value) for _, value in tags_of(sink, FRAME)]
         self.assertEqual([header.tile_count for header in headers], [32, 32])
         self.assertEqual(len(sink.data()), 64 * 64 * 64 * 3 // 48)

@@ -74,6 +74,13 @@ class qa_loopback(gr_unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "the decoder broke"):
             self.run_random(random_frames(4), Collector(fail_at=1))
 
+    def test_a_codec_that_is_not_there_is_refused_and_logged(self):
+        sink = FrameSink(metrics=("psnr_db",))
+        self.run_random(random_frames(2), sink, snr_db=20)
+        self.assertEqual([record["frame_number"] for record in sink.records], [0, 1])
+        for record in sink.records:
+            self.assertIn("fedcba98", record["refused"])
+
     def test_images(self):
         tiles = load_tiles(resolve_data("landsat")).take(16)
         codec, settings = load_codec("adaptive"), WaveformSettings()

@@ -127,7 +127,7 @@ def presets() -> list[str]:
 
 def _places(section: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], list[str]]]:
     """Every section of a description with the names of its fields."""
-    fields = [field for field in dataclasses.fields(section) if field.init]
+    fields = dataclasses.fields(section)
     found = [(path, [field.name for field in fields])]
     for field in fields:
         value = getattr(section, field.name)

@@ -30,10 +30,9 @@ class FlatFading:
         require(
             4 * doppler <= rate, "fading.doppler_hz", doppler, f"This sample rate can follow up to {rate / 4:g} Hz."
         )
-        self._generator = random_generator(seed, purpose)
         self._step = fading.line_of_sight_doppler_hz / rate
         factor = split_factor(rate / (NODES_PER_PERIOD * doppler))
-        start = phasor(np.array([self._generator.random()]))[0]
+        start = phasor(np.array([random_generator(seed, purpose).random()]))[0]
         nodes = _Nodes(fading, rate / factor, start, bool(self._step), seed, purpose)
         self._gains = interpolated(nodes, factor)
         self._index = 0
@@ -63,7 +62,7 @@ class _Nodes(Stream):
         if isinstance(fading, (ShadowedRician, TwoState)):
             values = fading.shadowing_time_s * rate
             factor = split_factor(max(1.0, values / SHADOW_NODES))
-            slow = slow_process(max(values / factor, 4.0), random_generator(seed, f"{purpose} shadow"))
+            slow = slow_process(values / factor, random_generator(seed, f"{purpose} shadow"))
             self._shadow = interpolated(slow, factor)
         if isinstance(fading, TwoState):
             self._bad = _States(fading, rate, random_generator(seed, f"{purpose} states"))

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from djscc.channels.schema import require, suggest
 
@@ -20,7 +20,7 @@ class Rayleigh:
     model: str = "rayleigh"
     doppler_hz: float = 30.0
     """Largest Doppler shift of the scattered paths; the Doppler spread is twice this."""
-    line_of_sight_doppler_hz: float = dataclasses.field(default=0.0, init=False, repr=False)
+    line_of_sight_doppler_hz: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         _check_doppler(self.doppler_hz)
@@ -171,5 +171,5 @@ def _check_doppler(doppler_hz: float) -> None:
 
 
 def _check_shadowing(time_s: float, doppler_hz: float) -> None:
-    shortest = 1 / (4 * doppler_hz)
+    shortest = 1 / doppler_hz
     require(time_s >= shortest, "shadowing_time_s", time_s, f"At this doppler_hz it is at least {shortest:g} s.")

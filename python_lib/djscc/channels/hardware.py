@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from djscc.channels.hardware_parameters import FrontEnd, Rapp, Saleh
-from djscc.channels.streams import Complex
+from djscc.channels.streams import Complex, Stage
 
 SALEH_GAIN, SALEH_GAIN_BEND, SALEH_PHASE, SALEH_PHASE_BEND = 2.1587, 1.1517, 4.0033, 9.1040
 
@@ -40,7 +40,7 @@ def useful_gain(amplifier: Saleh | Rapp) -> complex:
     return complex(np.sum(weight * power * gain * np.exp(1j * phase)))
 
 
-class AmplifierStage:
+class AmplifierStage(Stage):
     """An amplifier driven by a signal of mean power ``signal_power``, with the useful gain divided out.
 
     So the useful signal keeps its level and phase, Es/N0 counts the useful signal alone, and distortion comes on top. The
@@ -65,7 +65,7 @@ class AmplifierStage:
         return samples * (self._table[index] + self._step[index] * (place - whole))
 
 
-class IqStage:
+class IqStage(Stage):
     """I/Q imbalance, y = x + image x* scaled to keep the wanted part, and a constant (or leaked carrier).
 
     With gain imbalance g = 10^(dB/20) and phase error p, direct = (1 + g e^(-jp)) / 2 and image = (1 - g e^(jp)) / 2 up to
@@ -82,7 +82,7 @@ class IqStage:
         return samples + self._image * samples.conj() + self._constant
 
 
-class Converter:
+class Converter(Stage):
     """Quantisation to ``bits`` on I and on Q, with clipping at a full scale ``headroom_db`` over the rms of one of them."""
 
     def __init__(self, bits: int, headroom_db: float, power: float) -> None:

@@ -11,7 +11,7 @@ from djscc.channels.fading import FlatFading
 from djscc.channels.fading_parameters import NtnTdl, Rayleigh, Rician
 from djscc.channels.filter_bank import REACH, TAPS, FilterBank, interpolation_taps
 from djscc.channels.schema import require
-from djscc.channels.streams import Complex
+from djscc.channels.streams import Complex, Stage
 
 LONGEST = 256  # samples between first and last tap
 
@@ -43,7 +43,7 @@ def flat_equivalent(fading: NtnTdl) -> Rayleigh | Rician:
     return _tap(fading, 10 * math.log10(sight / (1 - sight)) if sight else None)
 
 
-class TappedDelayLine:
+class TappedDelayLine(Stage):
     """y[n] = sum over taps of h_i[n] x(n - delay_i), fractional delays by interpolation.
 
     Output is the same for all push sizes to within float32 rounding.

@@ -25,9 +25,7 @@ EARTH_RADIUS_M = 6_371_000.0  # mean sphere, as in TR 38.811
 EARTH_GM = 3.986004418e14  # m^3 / s^2
 EARTH_TURN_RAD_S = 7.2921150e-5
 WGS84_A_M, WGS84_F = 6_378_137.0, 1 / 298.257223563
-GRID_S = (
-    0.25  # spacing of the geometry's grid; a cubic spline over it keeps the carrier's phase to 1e-4 cycles at X band
-)
+GRID_S = 0.25  # of the geometry: a cubic spline over it keeps the phase of an X-band carrier to 1e-4 cycles
 DAY_S = 86400.0
 
 
@@ -50,9 +48,8 @@ class CircularOrbit:
         self._speed = np.sqrt(EARTH_GM / self._radius**3)
         inclination = np.radians(orbit.inclination_deg)
         latitude = self._latitude
-        for _ in range(
-            50
-        ):  # the point below the satellite, abeam of the station, and the heading there depend on each other
+        # the point below the satellite, abeam of the station, and the heading there depend on each other
+        for _ in range(50):
             cosine = np.cos(inclination) / np.cos(latitude)
             if abs(cosine) > 1:
                 raise ChannelError(
@@ -88,6 +85,7 @@ class TleOrbit:
         assert orbit.tle is not None and orbit.start is not None
         sgp4 = optional("sgp4.api")
         self._record = sgp4.Satrec.twoline2rv(*orbit.tle)
+        self.period_s = 120 * np.pi / self._record.no_kozai  # which is in radians per minute
         start = datetime.fromisoformat(orbit.start)
         start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
         self._epoch = (start - datetime(2000, 1, 1, 12, tzinfo=UTC)).total_seconds()
@@ -159,9 +157,10 @@ def find_pass(orbit: Orbit) -> Pass:
     station = orbit.station
     if orbit.tle is None:
         trajectory: Trajectory = _circle_with_culmination(orbit, station)
-        window = np.array([-0.3, 0.3]) * 2 * np.pi / np.sqrt(EARTH_GM / (EARTH_RADIUS_M + orbit.altitude_km * 1e3) ** 3)
-        return _between(trajectory, orbit, float(window[0]), 0.0, float(window[1]))
-    trajectory = TleOrbit(orbit, station)
+        reach = 0.3 * _period_s(orbit)
+        return _between(trajectory, orbit, -reach, 0.0, reach)
+    trajectory = propagated = TleOrbit(orbit, station)
+    reach = 0.3 * propagated.period_s
     time = np.arange(0, orbit.search_h * 3600, 20.0)
     height = elevation(trajectory, time)
     for peak in np.flatnonzero((height[1:-1] > height[:-2]) & (height[1:-1] >= height[2:])) + 1:
@@ -169,7 +168,7 @@ def find_pass(orbit: Orbit) -> Pass:
         fine = elevation(trajectory, near)
         if fine.max() >= max(orbit.max_elevation_deg, orbit.min_elevation_deg):
             top = float(near[np.argmax(fine)])
-            return _between(trajectory, orbit, top - 1200, top, top + 1200)
+            return _between(trajectory, orbit, top - reach, top, top + reach)
     raise ChannelError(
         f"orbit.max_elevation_deg: no pass climbs to {orbit.max_elevation_deg:g} degrees within {orbit.search_h:g} h of "
         f"{orbit.start}. Lower it, move orbit.start, or raise orbit.search_h."
@@ -213,8 +212,7 @@ def _circle_with_culmination(orbit: Orbit, station: Station) -> CircularOrbit:
     wanted = np.radians(orbit.max_elevation_deg)
     ratio = (EARTH_RADIUS_M + station.altitude_m) / (EARTH_RADIUS_M + orbit.altitude_km * 1e3)
     aside = np.arccos(ratio * np.cos(wanted)) - wanted  # central angle, were the Earth not to turn
-    period = 2 * np.pi / np.sqrt(EARTH_GM / (EARTH_RADIUS_M + orbit.altitude_km * 1e3) ** 3)
-    near = np.linspace(-0.05, 0.05, 1001) * period  # the Earth's turn moves the culmination away from time 0
+    near = np.linspace(-0.05, 0.05, 1001) * _period_s(orbit)  # the Earth's turn moves the culmination away from time 0
 
     def excess(offset: float) -> float:
         return float(elevation(CircularOrbit(orbit, station, offset), near).max()) - orbit.max_elevation_deg
@@ -222,6 +220,11 @@ def _circle_with_culmination(orbit: Orbit, station: Station) -> CircularOrbit:
     if orbit.max_elevation_deg > 89.5:
         return CircularOrbit(orbit, station, 0.0)
     return CircularOrbit(orbit, station, brentq(excess, 0.5 * aside, min(1.5 * aside, aside + 0.2), xtol=1e-7))
+
+
+def _period_s(orbit: Orbit) -> float:
+    """Period of a circular orbit."""
+    return float(2 * np.pi * np.sqrt((EARTH_RADIUS_M + orbit.altitude_km * 1e3) ** 3 / EARTH_GM))
 
 
 def _unit(latitude: float, longitude: Any) -> Float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from djscc.channels.processes import ColouredNoise, Interpolated, taps_from_spectrum
-from djscc.channels.streams import Complex, Float, Stream, phasor, random_generator
+from djscc.channels.streams import Complex, Float, Stage, Stream, phasor, random_generator
 
 RATIO = 16  # of the rates of neighbouring processes
 CROSSOVER = 1 / 256  # of a process's rate: below about this the next one takes over
@@ -26,7 +26,7 @@ def mask_level(mask: tuple[tuple[float, float], ...], offset_hz: Float) -> Float
     return np.interp(np.log10(magnitude), np.log10(points[:, 0]), points[:, 1])
 
 
-class PhaseNoise:
+class PhaseNoise(Stage):
     """Rotate a signal by a phase whose two-sided spectrum is the mask: S(f) = 10^(L(f)/10) rad^2/Hz (small angles)."""
 
     def __init__(self, mask: tuple[tuple[float, float], ...], rate: float, seed: int, purpose: str) -> None:

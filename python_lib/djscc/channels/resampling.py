@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from djscc.channels.filter_bank import REACH, TAPS, FilterBank, interpolation_taps
-from djscc.channels.streams import Complex, Float
+from djscc.channels.streams import Complex, Float, Stage
 
 ORDER = 6  # of the polynomial, which then follows the filters to -100 dB
 SILENCE = 2 * TAPS  # zeros kept before the first sample
@@ -26,7 +26,7 @@ def _farrow_taps() -> NDArray[np.float32]:
     return np.polyfit(fraction - 0.5, interpolation_taps(fraction), ORDER).astype(np.float32)
 
 
-class VariableDelay:
+class VariableDelay(Stage):
     """Delay a signal by ``delay(m)`` samples, a smooth function (array in, array out) of the output's index m.
 
     ``push`` returns every output that the input so far decides; before the first sample there was silence. Output is the

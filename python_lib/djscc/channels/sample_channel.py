@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from djscc.channels.description import ChannelDescription
@@ -16,14 +14,7 @@ from djscc.channels.ntn_tdl import TappedDelayLine
 from djscc.channels.phase_noise import PhaseNoise
 from djscc.channels.resampling import VariableDelay
 from djscc.channels.satellite_pass import PassGain, SatellitePass
-from djscc.channels.streams import Complex, Float, complex_normal, phasor, random_generator
-
-
-class Stage(Protocol):
-    """One thing that happens to the samples; keeps its own place in the stream."""
-
-    def push(self, samples: Complex) -> Complex:
-        """Take any number of samples, return those that are decided; the samples taken are left as they are."""
+from djscc.channels.streams import Complex, Float, Stage, complex_normal, phasor, random_generator
 
 
 class SampleChannel:
@@ -116,7 +107,7 @@ class SampleChannel:
     @property
     def lag(self) -> int:
         """Samples that must follow the last one before it arrives (a delay adds nothing: it comes out as silence before)."""
-        return sum(getattr(stage, "lag", 0) for stage in self._stages)
+        return sum(stage.lag for stage in self._stages)
 
     def _delay_samples(self, index: Float) -> Float:
         delay = self.description.delay_samples - self.description.clock_ppm * 1e-6 * index
@@ -125,7 +116,7 @@ class SampleChannel:
         return delay
 
 
-def _front_end(radio: FrontEnd, rate: float, power: float, seed: int, purpose: str) -> list[Stage]:
+def _front_end(radio: FrontEnd, rate: float, power: float, seed: int, side: str) -> list[Stage]:
     """The stages of a radio, in the direction of the signal."""
     stages: list[Stage] = []
     if radio.bits is not None:
@@ -133,11 +124,11 @@ def _front_end(radio: FrontEnd, rate: float, power: float, seed: int, purpose: s
     if radio.iq_gain_db or radio.iq_phase_deg or radio.dc_dbc is not None:
         stages.append(IqStage(radio, power))
     if radio.phase_noise is not None:
-        stages.append(PhaseNoise(radio.phase_noise, rate, seed, f"{purpose} phase noise"))
-    return stages if purpose == "transmitter" else stages[::-1]
+        stages.append(PhaseNoise(radio.phase_noise, rate, seed, f"{side} phase noise"))
+    return stages if side == "transmitter" else stages[::-1]
 
 
-class _Gain:
+class _Gain(Stage):
     """Flat fading."""
 
     def __init__(self, fading: FlatFading) -> None:
@@ -147,7 +138,7 @@ class _Gain:
         return samples * self._fading.take(len(samples))
 
 
-class _CarrierOffset:
+class _CarrierOffset(Stage):
     """A frequency offset, in cycles per sample."""
 
     def __init__(self, step: float) -> None:
@@ -167,7 +158,7 @@ class _CarrierOffset:
         return samples * phasor(self._phase + self._step * index)
 
 
-class _Noise:
+class _Noise(Stage):
     """White circular Gaussian noise of a variance that may be set anew."""
 
     def __init__(self, variance: float, seed: int) -> None:
@@ -179,7 +170,7 @@ class _Noise:
         return samples + complex_normal(self._generator, len(samples), self.variance)
 
 
-class _Level:
+class _Level(Stage):
     """A constant gain."""
 
     def __init__(self, gain: float) -> None:

@@ -18,7 +18,7 @@ from djscc.channels.link_budget import snr_over_pass
 from djscc.channels.orbit import LIGHT_M_S, find_pass
 from djscc.channels.pass_parameters import Link, Orbit
 from djscc.channels.schema import require
-from djscc.channels.streams import Complex, Float, phasor
+from djscc.channels.streams import Complex, Float, Stage, phasor
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class SatellitePass:
         return first + (self._delay(self._place(time) - late) - first) / self._orbit.time_scale
 
 
-class PassGain:
+class PassGain(Stage):
     """The carrier's phase and the level of a pass, on samples."""
 
     def __init__(self, flight: SatellitePass, rate: float) -> None:

@@ -26,7 +26,7 @@ def build(cls: type[T], mapping: object, where: str = "") -> T:
     if not isinstance(mapping, Mapping):
         raise ChannelError(f"{where or 'channel'}: expected keys and values, got {mapping!r}")
     hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in mapping.items():
         if key not in names:
@@ -78,7 +78,7 @@ def convert(hint: Any, value: Any, where: str) -> Any:
 def plain(value: Any) -> Any:
     """The mapping that ``build`` reads back as ``value``; keys that hold None are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+        parts = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {key: part for key, part in parts.items() if part is not None}
     if isinstance(value, tuple):
         return [plain(part) for part in value]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Endless sequences made in blocks and taken in any sizes, so that a channel's output is independent of chunking."""
+"""What channels are made of: stages that pass samples on, and endless sequences that do not depend on chunking."""
 
 from __future__ import annotations
 
@@ -36,6 +36,17 @@ class Stream(ABC):
             count -= part.shape[-1]
             parts.append(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, -1) if parts else self._block[..., :0]
+
+
+class Stage(ABC):
+    """One thing that happens to samples on their way; keeps its own place in the stream."""
+
+    lag = 0
+    """Samples that must follow the last one before all of it has come out."""
+
+    @abstractmethod
+    def push(self, samples: Complex) -> Complex:
+        """Take any number of samples, return those that are decided; the samples taken are left as they are."""
 
 
 def random_generator(seed: int, purpose: str) -> np.random.Generator:

@@ -30,7 +30,8 @@ def add_commands(commands: Any) -> None:
 
 
 def run_train(arguments: argparse.Namespace) -> int:
-    from djscc.codec.training import TrainingConfig, train
+    from djscc.codec.training import train
+    from djscc.codec.training_config import TrainingConfig
 
     shipped = DATA / "training" / f"{arguments.config}.yaml"
     path = shipped if "/" not in arguments.config and shipped.is_file() else Path(arguments.config)

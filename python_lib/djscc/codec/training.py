@@ -12,8 +12,6 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,79 +23,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from djscc.channels import symbols as channel
 from djscc.codec import networks
 from djscc.codec.optimiser import Muon
 from djscc.codec.rate import RATE_FILE, fit_rate_model
-from djscc.errors import DjsccError
+from djscc.codec.training_channel import Draw, draw, transmit
+from djscc.codec.training_config import ConfigError, TrainingConfig
+from djscc.codec.weights import load_codec, save_codec
 from djscc.imagery import load_tiles
 
 RATE_TILES = 700  # training tiles that the rate model is fitted to
-
-
-class ConfigError(DjsccError):
-    """A training configuration that cannot be used; the message names the key."""
-
-
-@dataclass
-class TrainingConfig:
-    """All of a training run. ``snr_db`` and ``layers_sent`` are the ranges that each image draws from, uniformly and
-    log-uniformly; the ``*_rate`` are the shares of images to which an impairment is applied."""
-
-    name: str
-    data: dict[str, list[str]]
-    layers: int
-    encoder: dict[str, Any]
-    decoders: dict[str, dict[str, Any]]
-    steps: int
-    bands: int = 3
-    batch: int = 64
-    seed: int = 1
-    lr: float = 1e-3
-    optimiser: str = "adamw"
-    weight_decay: float = 0.0
-    warmup: int = 200
-    decay_share: float = 0.5
-    gradient_clip: float = 1.0
-    precision: str = "bf16"
-    augment: bool = True
-    snr_db: tuple[float, float] = (-10.0, 22.0)
-    layers_sent: tuple[int, int] = (2, 48)
-    told_rate: float = 0.7
-    told_error_db: float = 1.0
-    estimate_error_db: float = 0.4
-    fading_rate: float = 0.25
-    truncation_rate: float = 0.15
-    erasure_rate: float = 0.15
-    phase_rate: float = 0.2
-    peak_weight: float = 0.0
-    peak_power: float = 4.0
-    decoder_weights: dict[str, float] = field(default_factory=dict)
-    validate_every: int = 500
-    validation_tiles: int = 512
-    validation_points: list[tuple[int, float]] = field(default_factory=list)
-
-    @staticmethod
-    def load(path: str | Path, changes: Sequence[str] = ()) -> TrainingConfig:
-        """Read a YAML file; ``changes`` are ``key=value`` texts that replace what it says. ConfigError for bad keys."""
-        try:
-            raw = yaml.safe_load(Path(path).read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{path}: must be a mapping of settings, see the shipped configurations")
-        for change in changes:
-            key, separator, value = change.partition("=")
-            if not separator:
-                raise ConfigError(f"--set {change!r}: write it as key=value")
-            raw[key] = yaml.safe_load(value)
-        known = {f.name for f in dataclasses.fields(TrainingConfig)}
-        if unknown := sorted(set(raw) - known):
-            raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        try:
-            return TrainingConfig(**raw)
-        except TypeError as error:
-            raise ConfigError(f"{path}: {error}") from error
 
 
 class Model(nn.Module):
@@ -115,76 +49,6 @@ def _build(families: dict[str, type[nn.Module]], spec: dict[str, Any], config: T
     if family not in families:
         raise ConfigError(f"network family {family!r} is unknown; known are {', '.join(families)}")
     return families[family](bands=config.bands, layers=config.layers, **options)
-
-
-@dataclass
-class Draw:
-    """What one step draws: for B images, the plan and the channel of each."""
-
-    sent: Tensor  # (B,) layers that are sent
-    received: Tensor  # (B,) layers that arrive, at most those sent
-    snr_db: Tensor  # (B,) Es/N0
-    told_db: Tensor  # (B,) what the encoder was told
-    told: Tensor  # (B,) 1 where it was told
-
-    @staticmethod
-    def fixed(count: int, layers: int, snr_db: float) -> Draw:
-        sent = torch.full((count,), layers)
-        snr = torch.full((count,), float(snr_db))
-        return Draw(sent, sent, snr, snr, torch.ones(count))
-
-
-def draw(config: TrainingConfig, generator: torch.Generator) -> Draw:
-    def uniform() -> Tensor:
-        return torch.rand(config.batch, generator=generator)
-
-    low, high = config.layers_sent
-    sent = (low * ((high + 1) / low) ** uniform()).floor().clamp(low, high).long()
-    cut = (sent * uniform()).floor().clamp_min(1).long()
-    received = torch.where(uniform() < config.truncation_rate, cut, sent)
-    snr_db = config.snr_db[0] + (config.snr_db[1] - config.snr_db[0]) * uniform()
-    told = (uniform() < config.told_rate).float()
-    error = config.told_error_db * torch.randn(config.batch, generator=generator)
-    return Draw(sent, received, snr_db, snr_db + error, told)
-
-
-def transmit(
-    symbols: Tensor, plan: Draw, config: TrainingConfig | None, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Send (B, layers, h, w, 2) over the symbol-level channel; returns what arrives and its reliability.
-
-    With ``config`` None the channel is AWGN alone, the receiver knowing the noise variance.
-    """
-    b, layers, h, w, _ = symbols.shape
-    device = symbols.device
-    variance = channel.noise_variance(plan.snr_db.to(device))[:, None].expand(b, layers * h * w)
-    known = (torch.arange(layers, device=device)[None] < plan.received.to(device)[:, None]).float()
-    known = known[:, :, None].expand(b, layers, h * w).reshape(b, -1)
-    flat = symbols.reshape(b, -1, 2)
-    if config is not None:
-
-        def uniform() -> Tensor:
-            return torch.rand((b, 1), generator=generator).to(device)
-
-        def chosen(rate: float) -> Tensor:
-            return (uniform() < rate).float()
-
-        # what an ideal equaliser leaves of a fade after de-interleaving: noise that differs from symbol to symbol
-        k_factor = 10 ** (0.3 + 1.7 * uniform()).expand(b, layers * h * w)
-        gain = channel.rician_gain((b, layers * h * w), k_factor, generator=None).clamp_min(1e-2)
-        fading = chosen(config.fading_rate)
-        variance = variance / (1 + fading * (gain - 1))
-        lost = (torch.rand((b, layers * h * w), generator=generator).to(device) < 0.5 * uniform()).float()
-        known = known * (1 - chosen(config.erasure_rate) * lost)
-        phase = torch.randn((b, 1), generator=generator).to(device) * 0.12 * chosen(config.phase_rate)
-        flat = channel.rotate(flat, phase)
-    received = channel.awgn(flat, variance)
-    if config is not None and config.estimate_error_db > 0:
-        error = torch.randn((b, 1), generator=generator).to(device) * config.estimate_error_db
-        variance = variance * 10 ** (error / 10)
-    reliability = known / (1 + variance)
-    shape = (b, layers, h, w)
-    return (received * known[..., None]).view(*shape, 2), reliability.view(shape)
 
 
 def encode(encoder: nn.Module, image: Tensor, plan: Draw, bf16: bool) -> Tensor:
@@ -290,8 +154,6 @@ def _tiles(paths: list[str], limit: int | None = None) -> Tensor:
 
 def train(config: TrainingConfig, out: Path, device_name: str | None = None, progress: bool = True) -> Path:
     """Train (or go on training) in folder ``out``; returns the folder of the finished codec, ``out/codec``."""
-    from djscc.codec.weights import load_codec, save_codec
-
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     device = torch.device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -384,7 +246,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
             out / "codec",
             model.encoder,
             dict(model.decoders.items()),
-            config,
+            dataclasses.asdict(config),
             validate(model, validation, config, device),
         )
         if config.encoder["family"] == "adaptive":

@@ -7,12 +7,11 @@ or it is the path of a folder. Nothing is unpickled.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -22,9 +21,6 @@ from torch import nn
 from djscc import DATA
 from djscc.codec import networks
 from djscc.codec.codec import Codec, CodecError
-
-if TYPE_CHECKING:
-    from djscc.codec.training import TrainingConfig
 
 __all__ = ["CodecError", "available_codecs", "load_codec", "load_codec_by_id", "save_codec"]
 
@@ -128,9 +124,16 @@ def load_codec_by_id(codec_id: int, decoder: str | None = None, device: str = "c
 
 
 def save_codec(
-    folder: Path, encoder: nn.Module, decoders: dict[str, nn.Module], config: TrainingConfig, metrics: dict[str, float]
+    folder: Path,
+    encoder: nn.Module,
+    decoders: dict[str, nn.Module],
+    training: dict[str, Any],
+    metrics: dict[str, float],
 ) -> None:
-    """Write a codec's folder. Weights are stored as float16: their rounding is below that of bfloat16 arithmetic."""
+    """Write a codec's folder; ``training`` is the configuration that it was trained with, as plain values.
+
+    Weights are stored as float16: their rounding is below that of bfloat16 arithmetic.
+    """
     folder.mkdir(parents=True, exist_ok=True)
 
     def store(network: nn.Module, name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -140,17 +143,17 @@ def save_codec(
         digest = hashlib.sha256(data).hexdigest()
         return {"family": spec["family"], "options": options, "file": f"{name}.safetensors", "sha256": digest}
 
-    encoder_entry = store(encoder, "encoder", config.encoder)
+    encoder_entry = store(encoder, "encoder", training["encoder"])
     manifest = {
         "format": 1,
-        "name": config.name,
+        "name": training["name"],
         "id": encoder_entry["sha256"][:8],
-        "bands": config.bands,
-        "layers": config.layers,
+        "bands": training["bands"],
+        "layers": training["layers"],
         "encoder": encoder_entry,
-        "decoders": {n: store(d, n, config.decoders[n]) for n, d in decoders.items()},
-        "range": {"snr_db": list(config.snr_db), "layers": list(config.layers_sent)},
-        "training": dataclasses.asdict(config) | {"tiles_seen": config.steps * config.batch},
+        "decoders": {n: store(d, n, training["decoders"][n]) for n, d in decoders.items()},
+        "range": {"snr_db": list(training["snr_db"]), "layers": list(training["layers_sent"])},
+        "training": training | {"tiles_seen": training["steps"] * training["batch"]},
         "validation_psnr_db": metrics,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")

@@ -15,10 +15,15 @@ from djscc.report import page
 from djscc.report.figures import Gallery
 from djscc.report.pictures import Example
 from djscc.report.runs import capitalised, count_text, ratio_text, snr_text
-from djscc.semantic_loss import FORMS, FitError, MetricFit, Series, common_form
+from djscc.semantic_loss import FORMS, FitError, MetricFit, Series, common_form, relations
 
-
-SYMBOLS = {"alpha": "\u03b1", "delta": "\u03b4", "epsilon": "\u03b5", "r0": "r\u2080", "g0": "g\u2080"}  # as in the equation
+SYMBOLS = {
+    "alpha": "\u03b1",
+    "delta": "\u03b4",
+    "epsilon": "\u03b5",
+    "r0": "r\u2080",
+    "g0": "g\u2080",
+}  # as in the equation
 
 
 def _number(value: float) -> str:
@@ -197,13 +202,37 @@ def _form_summary(fits: Sequence[MetricFit]) -> str:
     return "<h3>One model of the loss</h3>" + page.paragraph(text) + page.table(head, rows, names.index(common))
 
 
+def _relations(fits: Sequence[MetricFit]) -> str:
+    """A table of how well each metric's loss predicts each other's; nothing where too few points hold two metrics."""
+    found = {(relation.source, relation.target): relation for relation in relations(fits)}
+    if not found:
+        return ""
+    rows = []
+    for source in fits:
+        row = [source.loss.label]
+        for target in fits:
+            relation = found.get((source.metric, target.metric))
+            row.append("" if relation is None else _percent(relation.held_out.mape))
+        rows.append(row)
+    text = (
+        "How well the mean loss of one metric (row) tells that of another (column), whatever the ratio and SNR: mean absolute "
+        "error, as a share of the loss, of a rising curve through all points but those it is judged on."
+    )
+    head = ["told by", *(fit.loss.label for fit in fits)]
+    return "<h3>What one metric says of another</h3>" + page.paragraph(text) + page.table(head, rows)
+
+
 def quality_section(fits: Sequence[MetricFit], series: Series, gallery: Gallery) -> str:
     """Quality over the plane for every metric that the log holds, and how each form fits."""
     if not fits:
         return "<h3>Quality</h3>" + page.paragraph(
             "The log holds no quality metric: the originals were not known where the pictures were received."
         )
-    return "".join(_metric(fit, series, gallery, i == 0) for i, fit in enumerate(fits)) + _form_summary(fits)
+    return (
+        "".join(_metric(fit, series, gallery, i == 0) for i, fit in enumerate(fits))
+        + _form_summary(fits)
+        + _relations(fits)
+    )
 
 
 def comparison_section(fits: Mapping[Series, Sequence[MetricFit]], gallery: Gallery) -> str:

@@ -15,6 +15,7 @@ from djscc.semantic_loss.fit import (
 from djscc.semantic_loss.forms import FORMS, Form, Parameter
 from djscc.semantic_loss.losses import FULL_SCALE_DB, LOSSES, Loss, MetricError, loss_of_metric
 from djscc.semantic_loss.model import FittedModel, ModelError, Quality, load_models
+from djscc.semantic_loss.relation import Relation, relate, relations
 
 __all__ = [
     "FORMS",
@@ -32,6 +33,7 @@ __all__ = [
     "ModelError",
     "Parameter",
     "Quality",
+    "Relation",
     "Series",
     "collect",
     "common_form",
@@ -40,5 +42,7 @@ __all__ = [
     "fit_run_logs",
     "load_models",
     "loss_of_metric",
+    "relate",
+    "relations",
     "split_series",
 ]

@@ -56,8 +56,8 @@ def _curve(parameters: Array, x: Array) -> Array:
     return np.asarray(f + a / (1 + (m / np.maximum(x, 1e-12)) ** p), np.float64)
 
 
-def _fit(x: Array, y: Array, sigma: Array) -> Array:
-    """Bounded weighted least squares from a few steepnesses; logarithms of m and p."""
+def _fit(x: Array, y: Array, sigma: Array, start: Array | None = None) -> Array:
+    """Bounded weighted least squares, from a few steepnesses where there is no start; logarithms of m and p."""
     top = float(y.max()) or 1.0
     low = np.array([0.0, np.log(x.min() / 10), np.log(0.2), 0.0])
     high = np.array([4 * top, np.log(10 * x.max()), np.log(20.0), top])
@@ -65,10 +65,15 @@ def _fit(x: Array, y: Array, sigma: Array) -> Array:
     def parameters(point: Array) -> Array:
         return np.array([point[0], np.exp(point[1]), np.exp(point[2]), point[3]])
 
-    starts = [np.array([top, np.log(np.median(x)), np.log(p), 0.5 * float(y.min())]) for p in (1.0, 3.0, 8.0)]
+    if start is None:
+        starts = [np.array([top, np.log(np.median(x)), np.log(p), 0.5 * float(y.min())]) for p in (1.0, 3.0, 8.0)]
+    else:
+        starts = [np.array([start[0], np.log(start[1]), np.log(start[2]), start[3]])]
     found = (
-        least_squares(lambda point: (_curve(parameters(point), x) - y) / sigma, np.clip(start, low, high), bounds=(low, high))
-        for start in starts
+        least_squares(
+            lambda moved: (_curve(parameters(moved), x) - y) / sigma, np.clip(point, low, high), bounds=(low, high)
+        )
+        for point in starts
     )
     return parameters(min(found, key=lambda result: result.cost).x)
 
@@ -91,14 +96,17 @@ def relate(source: MetricFit, target: MetricFit, seed: int = 0) -> Relation:
     """
     first, second = _common_points(source.cells, target.cells)
     if len(first) < FEWEST_POINTS:
-        raise FitError(f"{len(first)} points hold both {source.metric} and {target.metric}; at least {FEWEST_POINTS} are needed")
+        raise FitError(
+            f"{len(first)} points hold both {source.metric} and {target.metric}; at least {FEWEST_POINTS} are needed"
+        )
     x, y, sigma = source.cells.loss[first], target.cells.loss[second], target.cells.sigma[second]
     x = np.maximum(x, 1e-9)
+    whole = _fit(x, y, sigma)
     held_out = np.empty_like(y)
     for left_out in np.array_split(np.random.default_rng(seed).permutation(len(x)), min(FOLDS, len(x))):
         keep = np.setdiff1d(np.arange(len(x)), left_out)
-        held_out[left_out] = _curve(_fit(x[keep], y[keep], sigma[keep]), x[left_out])
-    a, m, p, f = _fit(x, y, sigma).tolist()
+        held_out[left_out] = _curve(_fit(x[keep], y[keep], sigma[keep], whole), x[left_out])
+    a, m, p, f = whole.tolist()
     rank = float(spearmanr(x, y).statistic)
     return Relation(source.metric, target.metric, (a, m, p, f), rank, quality_of(held_out, y, sigma), len(x))
 

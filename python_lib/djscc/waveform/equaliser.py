@@ -28,7 +28,7 @@ from djscc.waveform.gain import SmoothGain, smooth_gain
 from djscc.waveform.matched_filter import MatchedFilter
 from djscc.waveform.modulator import compose
 from djscc.waveform.phase import PhaseCurve
-from djscc.waveform.snr import noise_power, signal_power
+from djscc.waveform.snr import Noise, noise_power, signal_power
 from djscc.waveform.synchronise import Synchronisation
 from djscc.waveform.tracking import PilotTracker, Track
 
@@ -125,21 +125,7 @@ def equalise(
     level = np.maximum(factor.real**2 + factor.imag**2, np.float32(1e-30))
     received = good[block_of]
     own = np.interp(block_at, smooth.position, smooth.variance)  # of the gain, over a symbol's noise
-    power = 0.0
-    if received.any():
-        mean_level = float(np.mean(level[received])) - float(np.mean(own[good])) * noise.power
-        anchor_energy = float(base.energy.sum())
-        anchor_level = float(np.sum(np.abs(base.gain) ** 2 * base.energy)) / anchor_energy
-        power = signal_power(
-            level=mean_level,
-            level_energy=PILOT_SYMBOLS * float(max(used.size, 1)),
-            start_level=anchor_level - noise.power * base.gain.size / anchor_energy,
-            start_energy=anchor_energy,
-            steady=smooth.steady,
-            payload_power=float(np.mean(np.abs(payload[received]) ** 2)),
-            payload_symbols=int(received.sum()),
-            noise=noise,
-        )
+    power = _power(base, smooth, level, own, good, payload, received, noise) if received.any() else 0.0
 
     symbols = (payload * factor.conj() / level).astype(np.complex64)
     correct_symbols(symbols)
@@ -173,6 +159,31 @@ def equalise(
             "block_noise": residue,
             "block_slip": track.slip,
         },
+    )
+
+
+def _power(
+    base: Anchor,
+    smooth: SmoothGain,
+    level: NDArray[np.float32],
+    own: Float,
+    good: NDArray[np.bool_],
+    payload: Complex,
+    received: NDArray[np.bool_],
+    noise: Noise,
+) -> float:
+    """Power of the payload's signal, see ``signal_power``; ``own`` is the variance of the gain at each block."""
+    energy = float(base.energy.sum())
+    start_level = float(np.sum(np.abs(base.gain) ** 2 * base.energy)) / energy
+    return signal_power(
+        level=float(np.mean(level[received])) - float(np.mean(own[good])) * noise.power,
+        level_energy=PILOT_SYMBOLS * max(float(np.count_nonzero(good)), 1.0),
+        start_level=start_level - noise.power * base.gain.size / energy,
+        start_energy=energy,
+        steady=smooth.steady,
+        payload_power=float(np.mean(np.abs(payload[received]) ** 2)),
+        payload_symbols=int(received.sum()),
+        noise=noise,
     )
 
 

@@ -84,4 +84,4 @@ class Modulator:
         return np.zeros(GUARD_SYMBOLS * self.settings.samples_per_symbol, np.complex64)
 
 
-GUARD_SYMBOLS = 16384
+GUARD_SYMBOLS = 8192  # one block of the detector

@@ -31,6 +31,7 @@ _SIGNIFICANT = 8.0  # power of a window's pilots over what noise gives: one sear
 _SLIP_SIGNIFICANT = 18.0  # the same for the search over thousands of lags
 _TRANSFORM = 256
 _PULL_IN = 0.1  # cycles per block that the carrier may be off the prediction
+_DOPPLER_RATE = 1.2e-3  # cycles per block^2: 11 kHz/s at 1 Msym/s
 _RATE_WANDER = 4e-6  # variance by which the carrier (cycles per block) strays in a window: phase noise and fading
 _AROUND = 12  # unknown symbols on either side of a run of pilots that disturb its derivative
 _CURVED = 0.15  # symbols of delay from which on a second look is taken from there
@@ -173,82 +174,42 @@ class PilotTracker:
         self.sps = settings.samples_per_symbol
         self._block = _Probe(settings, PILOT_SYMBOLS)
         self._tail = _Probe(settings, TAIL_SYMBOLS)
-        self._search = MatchedFilter(settings, MAX_LOST_SYMBOLS + 2 * PILOT_SYMBOLS)
+        self._wide = MatchedFilter(settings, MAX_LOST_SYMBOLS + 2 * PILOT_SYMBOLS)
 
     def __call__(self, samples: Complex, anchor: Anchor, first: int, blocks: int, tail: int) -> Track:
         """Track pilot blocks ``first`` to ``blocks - 1``, and the tail that starts at symbol ``tail``, from the anchor on."""
         windows = max(1, round((blocks - first) / WINDOW))
         edges = np.rint(np.linspace(first, blocks, windows + 1)).astype(np.int64)
-        at = (anchor.centre - PREAMBLE_SYMBOLS - _CENTRE) / BLOCK_SYMBOLS
-        rate = _Kalman(at, 0.0, 0.0, anchor.rate_variance * BLOCK_SYMBOLS**2 + 1e-6, 0.0012**2, _RATE_WANDER)
-        covariance = np.linalg.inv(anchor.delay_normal + np.diag([1e-9, 1 / DRIFT_PRIOR**2]))
-        delay = _Kalman(
-            at,
-            anchor.delay,
-            anchor.drift * BLOCK_SYMBOLS,
-            covariance[0, 0] + 1e-6,
-            covariance[1, 1] * BLOCK_SYMBOLS**2,
-            1e-10,
-        )
-        last_at, last_phase, last_rate = at, anchor.phase, 0.0
+        state = _State(anchor)
         found: list[_Window] = []
+        places: list[tuple[float, float]] = []  # middle and phase of each window
         slips = np.zeros(blocks, np.int64)
-        changes: list[tuple[int, int]] = []  # windows where a new slip was found
-        centres, phases, delays, slip = [], [], [], 0
-        for window in range(windows + 1):
-            if window < windows:
-                block = np.arange(edges[window], edges[window + 1])
-                middle = float(block.mean())
-            else:  # the tail, as a place between blocks
-                block = np.array([(tail - PREAMBLE_SYMBOLS) / BLOCK_SYMBOLS])
-                middle = float(block[0]) + (TAIL_SYMBOLS - PILOT_SYMBOLS) / 2 / BLOCK_SYMBOLS
-            rate.advance(middle)
-            delay.advance(middle)
-            result = self._window(samples, anchor, block, slip, rate, delay)
-            shift = result.delay - delay.value
-            if abs(shift) > _CURVED:
-                again = self._window(samples, anchor, block, slip, rate, delay, shift)
-                result = max(result, again, key=lambda w: w.power)
-            if result.power < _SIGNIFICANT and window < windows:
-                lost = self._find_loss(samples, anchor, block, slip, rate, delay)
-                if lost:
-                    retried = self._window(samples, anchor, block, slip + lost, rate, delay)
-                    if retried.power > _SLIP_SIGNIFICANT:
-                        slip, result = slip + lost, retried
-                        changes.append((window, slip))
-            elif window < windows and abs(result.delay - delay.value) > max(_JUMP, 6 * result.delay_variance**0.5):
-                near = [
-                    (self._window(samples, anchor, block, slip + lost, rate, delay), lost)
-                    for lost in range(-self.sps, self.sps + 1)
-                ]
-                result, lost = max(near, key=lambda pair: pair[0].power)
-                if lost:
-                    slip += lost
-                    changes.append((window, slip))
-            if window < windows:
-                slips[block] = slip
-            if result.power > _SIGNIFICANT:
-                if window < windows:
-                    rate.update(result.rate, result.rate_variance)
-                delay.update(result.delay, result.delay_variance)
-            expected = last_phase + (last_rate + rate.value) / 2 * (middle - last_at)
-            present = result.power > _SIGNIFICANT
-            phase = result.phase + float(np.rint(expected - result.phase)) if present else expected
-            last_at, last_phase, last_rate = middle, phase, rate.value
-            centres.append(middle)
-            phases.append(phase)
-            delays.append(result.delay)
-            found.append(result)
-        power = np.array([w.power for w in found])
+        losses: list[tuple[int, int]] = []  # windows at which a loss was noticed, and the samples lost by then
+        for window in range(windows):
+            block = np.arange(edges[window], edges[window + 1])
+            before = state.slip
+            state.advance(float(block.mean()))
+            found.append(self._find(samples, anchor, block, state))
+            if state.slip != before:
+                losses.append((window, state.slip))
+            slips[block] = state.slip
+            places.append((state.at, state.accept(found[-1])))
+        at_tail = np.array([(tail - PREAMBLE_SYMBOLS) / BLOCK_SYMBOLS])
+        state.advance(float(at_tail[0]) + (TAIL_SYMBOLS - PILOT_SYMBOLS) / 2 / BLOCK_SYMBOLS)
+        found.append(self._look(samples, anchor, at_tail, state))
+        places.append((state.at, state.accept(found[-1])))
+
         erased = np.zeros(blocks, bool)
-        for window, after in changes:
-            low = edges[max(window - 2, 0)]
-            self._place_loss(samples, anchor, np.arange(low, edges[window + 1]), after, slips, erased, delay)
+        for window, after in losses:
+            around = np.arange(edges[max(window - 2, 0)], edges[window + 1])
+            self._place_loss(samples, anchor, around, after, slips, erased, state)
+        power = np.array([w.power for w in found])
+        middle, phase = np.array(places).T
         return Track(
-            centre=PREAMBLE_SYMBOLS + np.array(centres) * BLOCK_SYMBOLS + _CENTRE,
-            phase=np.array(phases),
+            centre=PREAMBLE_SYMBOLS + middle * BLOCK_SYMBOLS + _CENTRE,
+            phase=phase,
             phase_variance=1 / (2 * np.maximum(power, 1)) / (2 * np.pi) ** 2,
-            delay=np.array(delays),
+            delay=np.array([w.delay for w in found]),
             delay_variance=np.array([w.delay_variance for w in found]),
             power=power,
             present=power > _SIGNIFICANT,
@@ -258,54 +219,67 @@ class PilotTracker:
             erased=erased,
         )
 
+    def _find(self, samples: Complex, anchor: Anchor, block: Integer, state: _State) -> _Window:
+        """Measure a window; look further where its pilots are not at the predicted instants, and note a loss in ``state``."""
+        result = self._look(samples, anchor, block, state)
+        shift = result.delay - state.delay.value
+        if abs(shift) > _CURVED:
+            again = self._look(samples, anchor, block, state, shift)
+            result = max(result, again, key=lambda w: w.power)
+        slip = state.slip
+        if result.power < _SIGNIFICANT:
+            state.slip = slip + self._search_loss(samples, anchor, block, state)
+            if state.slip != slip:
+                retried = self._look(samples, anchor, block, state)
+                if retried.power > _SLIP_SIGNIFICANT:
+                    return retried
+                state.slip = slip
+        elif abs(result.delay - state.delay.value) > max(_JUMP, 6 * result.delay_variance**0.5):
+            near = []
+            for lost in range(-self.sps, self.sps + 1):
+                state.slip = slip + lost
+                near.append((self._look(samples, anchor, block, state), state.slip))
+            result, state.slip = max(near, key=lambda pair: pair[0].power)
+        return result
+
     def _starts(self, anchor: Anchor, block: Float | Integer, slip: int, delay: _Kalman, shift: float = 0.0) -> Float:
         symbol = shift + PREAMBLE_SYMBOLS + block * BLOCK_SYMBOLS + delay.value + delay.slope * (block - delay.at)
         return anchor.start - slip + self.sps * symbol
 
-    def _window(
-        self,
-        samples: Complex,
-        anchor: Anchor,
-        block: Float | Integer,
-        slip: int,
-        rate: _Kalman,
-        delay: _Kalman,
-        shift: float = 0.0,
+    def _look(
+        self, samples: Complex, anchor: Anchor, block: Float | Integer, state: _State, shift: float = 0.0
     ) -> _Window:
-        starts = self._starts(anchor, block, slip, delay, shift)
-        pull_in = min(5 * rate.deviation, _PULL_IN)
+        """Measure pilot blocks (whole numbers) or the tail (its place between blocks) ``shift`` after the prediction."""
+        starts = self._starts(anchor, block, state.slip, state.delay, shift)
+        pull_in = min(5 * state.rate.deviation, _PULL_IN)
         if block.dtype.kind == "i":
-            known = pilots(block.size, int(block[0]))
-            found = self._block(samples, starts, anchor.frequency, known, block - delay.at, rate.value, pull_in)
+            probe, known, away = self._block, pilots(block.size, int(block[0])), block - state.at
         else:
-            found = self._tail(
-                samples, starts, anchor.frequency, tail_pilots()[None, :], np.zeros(1), rate.value, pull_in
-            )
-        through = anchor.frequency * slip  # cycles that the carrier went on through the lost samples
-        return replace(found, phase=found.phase - through, delay=delay.value + shift + found.delay)
+            probe, known, away = self._tail, tail_pilots()[None, :], np.zeros(1)
+        found = probe(samples, starts, anchor.frequency, known, away, state.rate.value, pull_in)
+        through = anchor.frequency * state.slip  # cycles that the carrier went on through the lost samples
+        return replace(found, phase=found.phase - through, delay=state.delay.value + shift + found.delay)
 
-    def _find_loss(
-        self, samples: Complex, anchor: Anchor, block: Integer, slip: int, rate: _Kalman, delay: _Kalman
-    ) -> int:
+    def _search_loss(self, samples: Complex, anchor: Anchor, block: Integer, state: _State) -> int:
         """Samples lost before the window, by correlation of its pilots at all lags half a symbol apart; 0 if none show."""
         sps = self.sps
         known = pilots(block.size, int(block[0])).conj()
-        first = self._starts(anchor, block, slip, delay) - MAX_LOST_SYMBOLS * sps
-        line = np.exp(-2j * np.pi * (block - delay.at) * rate.value)
+        first = self._starts(anchor, block, state.slip, state.delay) - MAX_LOST_SYMBOLS * sps
+        line = np.exp(-2j * np.pi * (block - state.at) * state.rate.value)
         lags = MAX_LOST_SYMBOLS + PILOT_SYMBOLS
-        best, lost, floor = 0.0, 0, []
+        best, lost, floor = 0.0, 0, 0.0
         for half in (0.0, 0.5):
-            symbols, _ = self._search(samples, first + half * sps, anchor.frequency)
+            symbols, _ = self._wide(samples, first + half * sps, anchor.frequency)
             total = np.zeros(lags, np.complex64)
-            for row, pilot, turn in zip(symbols, known, line, strict=True):
-                total += np.convolve(row, pilot[::-1], "valid")[:lags] * turn
+            for row, pilot, turned in zip(symbols, known, line, strict=True):
+                total += np.convolve(row, pilot[::-1], "valid")[:lags] * turned
             power = total.real**2 + total.imag**2
-            floor.append(np.median(power))
+            floor = max(floor, float(np.median(power)) / np.log(2))
             peak = int(power.argmax())
             if power[peak] > best:
                 best = float(power[peak])
                 lost = round((MAX_LOST_SYMBOLS - peak - half) * sps)
-        return lost if best > _SLIP_SIGNIFICANT / np.log(2) * max(floor) else 0
+        return lost if best > _SLIP_SIGNIFICANT * floor else 0
 
     def _place_loss(
         self,
@@ -315,14 +289,14 @@ class PilotTracker:
         after: int,
         slips: Integer,
         erased: NDArray[np.bool_],
-        delay: _Kalman,
+        state: _State,
     ) -> None:
         """Find between which two blocks the loss lies that was noticed at a window; note it in ``slips``, ``erased``."""
         before = int(slips[block[0]])
         known = pilots(block.size, int(block[0])).conj()
         levels = []
         for slip in (before, after):
-            symbols = self._block.symbols(samples, self._starts(anchor, block, slip, delay), anchor.frequency)
+            symbols = self._block.symbols(samples, self._starts(anchor, block, slip, state.delay), anchor.frequency)
             levels.append(np.abs((symbols * known).mean(axis=1)) ** 2)
         # The last block with good pilots is ``last``; the loss starts within it and takes ``gap`` blocks with it.
         blocks_lost = (after - before) / (BLOCK_SYMBOLS * self.sps)
@@ -333,6 +307,45 @@ class PilotTracker:
         slips[block[0] : last + 1] = before
         slips[last + 1 : block[-1] + 1] = after
         erased[last : last + gap] = True
+
+
+class _State:
+    """Where the tracker is: filters of carrier (cycles per block) and delay (symbols), phase, samples lost so far."""
+
+    def __init__(self, anchor: Anchor) -> None:
+        self.at = (anchor.centre - PREAMBLE_SYMBOLS - _CENTRE) / BLOCK_SYMBOLS
+        carrier_variance = anchor.rate_variance * BLOCK_SYMBOLS**2 + 1e-6
+        self.rate = _Kalman(self.at, 0.0, 0.0, carrier_variance, _DOPPLER_RATE**2, _RATE_WANDER)
+        covariance = np.linalg.inv(anchor.delay_normal + np.diag([1e-9, 1 / DRIFT_PRIOR**2]))
+        self.delay = _Kalman(
+            self.at,
+            anchor.delay,
+            anchor.drift * BLOCK_SYMBOLS,
+            covariance[0, 0] + 1e-6,
+            covariance[1, 1] * BLOCK_SYMBOLS**2,
+            1e-10,
+        )
+        self.slip = 0
+        self._last = (self.at, anchor.phase, 0.0)  # block, phase in cycles, rate
+
+    def advance(self, at: float) -> None:
+        """Predict for block number ``at``."""
+        self.at = at
+        self.rate.advance(at)
+        self.delay.advance(at)
+
+    def accept(self, window: _Window) -> float:
+        """Take in a measurement, if it is one; the unwrapped phase there in cycles, measured or expected."""
+        present = window.power > _SIGNIFICANT
+        if present:
+            if window.coherence.size > 1:  # one run of pilots alone tells no frequency
+                self.rate.update(window.rate, window.rate_variance)
+            self.delay.update(window.delay, window.delay_variance)
+        at, phase, rate = self._last
+        expected = phase + (rate + self.rate.value) / 2 * (self.at - at)
+        phase = window.phase + float(np.rint(expected - window.phase)) if present else expected
+        self._last = (self.at, phase, self.rate.value)
+        return phase
 
 
 class _Kalman:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All settings of a training run, read from one YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from djscc.errors import DjsccError
+
+
+class ConfigError(DjsccError):
+    """A training configuration that cannot be used; the message names the key."""
+
+
+@dataclass
+class TrainingConfig:
+    """All of a training run. ``snr_db`` and ``layers_sent`` are the ranges that each image draws from, uniformly and
+    log-uniformly; the ``*_rate`` are the shares of images to which an impairment is applied."""
+
+    name: str
+    data: dict[str, list[str]]
+    layers: int
+    encoder: dict[str, Any]
+    decoders: dict[str, dict[str, Any]]
+    steps: int
+    bands: int = 3
+    batch: int = 64
+    seed: int = 1
+    lr: float = 1e-3
+    optimiser: str = "adamw"
+    weight_decay: float = 0.0
+    warmup: int = 200
+    decay_share: float = 0.5
+    gradient_clip: float = 1.0
+    precision: str = "bf16"
+    augment: bool = True
+    snr_db: tuple[float, float] = (-10.0, 22.0)
+    layers_sent: tuple[int, int] = (2, 48)
+    told_rate: float = 0.7
+    told_error_db: float = 1.0
+    estimate_error_db: float = 0.4
+    fading_rate: float = 0.25
+    truncation_rate: float = 0.15
+    erasure_rate: float = 0.15
+    phase_rate: float = 0.2
+    peak_weight: float = 0.0
+    peak_power: float = 4.0
+    decoder_weights: dict[str, float] = field(default_factory=dict)
+    validate_every: int = 500
+    validation_tiles: int = 512
+    validation_points: list[tuple[int, float]] = field(default_factory=list)
+
+    @staticmethod
+    def load(path: str | Path, changes: Sequence[str] = ()) -> TrainingConfig:
+        """Read a YAML file; ``changes`` are ``key=value`` texts that replace what it says. ConfigError for bad keys."""
+        try:
+            raw = yaml.safe_load(Path(path).read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{path}: must be a mapping of settings, see the shipped configurations")
+        for change in changes:
+            key, separator, value = change.partition("=")
+            if not separator:
+                raise ConfigError(f"--set {change!r}: write it as key=value")
+            raw[key] = yaml.safe_load(value)
+        known = {f.name for f in dataclasses.fields(TrainingConfig)}
+        if unknown := sorted(set(raw) - known):
+            raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        try:
+            return TrainingConfig(**raw)
+        except TypeError as error:
+            raise ConfigError(f"{path}: {error}") from error
