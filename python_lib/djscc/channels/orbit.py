@@ -49,18 +49,19 @@ class CircularOrbit:
         inclination = np.radians(orbit.inclination_deg)
         latitude = self._latitude
         # the point below the satellite, abeam of the station, and the heading there depend on each other
-        for _ in range(50):
-            cosine = np.cos(inclination) / np.cos(latitude)
-            if abs(cosine) > 1:
-                raise ChannelError(
-                    f"orbit.inclination_deg: {orbit.inclination_deg!r} cannot be used. An orbit over a station at latitude "
-                    f"{station.latitude_deg:g} with this elevation needs one nearer to 90."
-                )
+        for _ in range(100):
+            cosine = np.clip(np.cos(inclination) / np.cos(latitude), -1, 1)
             east = cosine * self._speed * EARTH_RADIUS_M - EARTH_TURN_RAD_S * EARTH_RADIUS_M * np.cos(latitude)
             north = np.sqrt(1 - cosine**2) * self._speed * EARTH_RADIUS_M
-            bearing = np.arctan2(east, north) + np.pi / 2  # abeam of the track over the turning Earth
+            track = np.arctan2(east, north)  # over the turning Earth
+            bearing = track + np.pi / 2 * (1 if np.sin(track) * self._latitude >= 0 else -1)  # towards the equator
             sine = np.sin(self._latitude) * np.cos(offset) + np.cos(self._latitude) * np.sin(offset) * np.cos(bearing)
-            latitude = np.arcsin(sine)
+            latitude = (latitude + np.arcsin(sine)) / 2
+        if abs(np.cos(inclination)) > np.cos(latitude) + 1e-9:
+            raise ChannelError(
+                f"orbit.inclination_deg: {orbit.inclination_deg!r} cannot be used. An orbit over a station at latitude "
+                f"{station.latitude_deg:g} with this elevation needs one nearer to 90."
+            )
         longitude = np.arctan2(
             np.sin(bearing) * np.sin(offset) * np.cos(self._latitude), np.cos(offset) - np.sin(self._latitude) * sine
         )
@@ -179,7 +180,8 @@ def elevation(trajectory: Trajectory, time: Float) -> Float:
     """Geometric elevation in degrees (no refraction, no light time)."""
     ground, up = trajectory.station(time)
     line = trajectory.satellite(time) - ground
-    return np.degrees(np.arcsin(np.sum(line * up, -1) / np.linalg.norm(line, axis=-1)))
+    sine = np.sum(line * up, -1) / np.linalg.norm(line, axis=-1)
+    return np.degrees(np.arcsin(np.clip(sine, -1, 1)))
 
 
 def light_time(trajectory: Trajectory, time: Float) -> Float:
@@ -219,7 +221,7 @@ def _circle_with_culmination(orbit: Orbit, station: Station) -> CircularOrbit:
 
     if orbit.max_elevation_deg > 89.5:
         return CircularOrbit(orbit, station, 0.0)
-    return CircularOrbit(orbit, station, brentq(excess, 0.5 * aside, min(1.5 * aside, aside + 0.2), xtol=1e-7))
+    return CircularOrbit(orbit, station, brentq(excess, 0.3 * aside, 1.7 * aside, xtol=1e-7))
 
 
 def _period_s(orbit: Orbit) -> float:

@@ -51,7 +51,8 @@ class Orbit:
 
     def __post_init__(self) -> None:
         require(self.carrier_hz > 0, "carrier_hz", self.carrier_hz, "Use a frequency above 0 Hz.")
-        require(100 <= self.altitude_km <= 50000, "altitude_km", self.altitude_km, "Use 100 to 50000.")
+        low = 150 <= self.altitude_km <= 2000
+        require(low, "altitude_km", self.altitude_km, "Use 150 to 2000 (a low orbit); give a TLE for a higher one.")
         require(0 <= self.min_elevation_deg < 90, "min_elevation_deg", self.min_elevation_deg, "Use 0 to 90.")
         above = self.tle is not None or self.min_elevation_deg < self.max_elevation_deg <= 90
         require(above, "max_elevation_deg", self.max_elevation_deg, "Use a value above min_elevation_deg, up to 90.")

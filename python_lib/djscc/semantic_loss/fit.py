@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 STARTS = 256  # random points at which the levels are solved for; the best of them are refined
 REFINED_STARTS = 4
-FOLDS = 10
+FOLDS = 20  # leave one out up to 20 points
 RESAMPLES = 200
 INTERVAL = (2.5, 97.5)  # per cent
 
@@ -152,7 +152,7 @@ def fit_form(form: Form, cells: Cells, seed: int = 0) -> FormFit:
     for left_out in np.array_split(order, min(FOLDS, len(cells))):
         keep = np.setdiff1d(np.arange(len(cells)), left_out)
         kept = cells.ratio[keep], cells.snr_db[keep], loss[keep], sigma[keep]
-        without = problem.solve([point, starts[0]], *kept)
+        without = problem.solve([point], *kept)
         held_out[left_out] = form.evaluate(problem.parameters(without), cells.ratio[left_out], cells.snr_db[left_out])
     parameters = problem.parameters(point)
     near = 1e-3 * (problem.high - problem.low)
