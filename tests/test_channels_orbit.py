@@ -71,6 +71,8 @@ def test_circular_pass_has_the_wanted_geometry(highest, inclination):
 def test_passes_that_are_not_there():
     with pytest.raises(ChannelError, match=r"inclination_deg: 28.5 .* latitude 49.6"):
         find_pass(Orbit(inclination_deg=28.5))
+    with pytest.raises(ChannelError, match=r"max_elevation_deg: 6.0 cannot be reached over latitude 80"):
+        find_pass(Orbit(max_elevation_deg=6.0, station=Station(latitude_deg=80)))
     pytest.importorskip("sgp4")
     with pytest.raises(ChannelError, match=r"no pass climbs to 89\.9 degrees"):
         find_pass(Orbit(tle=TLE, start="2014-01-21T00:00:00", station=STATION, max_elevation_deg=89.9))

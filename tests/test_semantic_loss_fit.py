@@ -153,6 +153,23 @@ def test_runs_over_the_air_are_fitted_over_estimated_snr():
     assert fit.model.quality.r2 > 0.99
 
 
+def test_few_fades_a_point_are_told():
+    rng = np.random.default_rng(8)
+    tiles = tile_records(metrics=("lpips",), tiles=4)
+    fades = {}
+    for tile in tiles:
+        tile["snr_est_db"] = tile["snr_db"] + fades.setdefault((tile["ratio"], tile["snr_db"]), rng.normal())
+    assert any(
+        "only a few fades" in warning
+        for warning in fit_metric(tiles, "lpips", forms=["rate_hill"], resamples=2).warnings
+    )
+    for tile in tiles:
+        tile["snr_est_db"] = tile["snr_db"] + 0.3
+    assert not any(
+        "fades" in warning for warning in fit_metric(tiles, "lpips", forms=["rate_hill"], resamples=2).warnings
+    )
+
+
 def test_a_log_that_does_not_span_the_plane_is_told():
     fit = fit_metric(tile_records(ratios=(1 / 12,), metrics=("lpips",), tiles=4), "lpips")
     assert fit.model is None and fit.selected is None

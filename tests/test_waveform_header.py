@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from djscc.waveform import FrameHeader, WaveformError
-from djscc.waveform.convolutional import decode, encode
+from djscc.waveform.convolutional import decode, encode, invert
 from djscc.waveform.format import BOOST
 from djscc.waveform.header import (
     BASE_BITS,
@@ -116,6 +116,12 @@ def test_code_has_the_free_distance_of_its_class() -> None:
         bits = np.array([number >> i & 1 for i in range(10)], np.uint8)
         weights.append(int(encode(bits, 6).sum()))
     assert min(weights) == 56
+
+
+def test_inverse_returns_what_was_coded() -> None:
+    bits = np.random.default_rng(1).integers(0, 2, 200).astype(np.uint8)
+    soft = 1 - 2 * encode(bits, 10).astype(np.float32)
+    assert np.array_equal(invert(soft), bits)
 
 
 def test_viterbi_corrects_noise() -> None:

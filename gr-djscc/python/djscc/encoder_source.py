@@ -149,4 +149,7 @@ def read_tiles(data: str) -> tuple[TileSet, tuple[int, int]]:
         return load_tiles(path), (0, 0)
     image = load_image(path)
     pieces = cut(image, TILE)
-    return TileSet(pieces, tuple(f"{Path(data).name}#{i}" for i in range(len(pieces)))), image.shape[:2]
+    return TileSet(pieces, tuple(f"{Path(data).name}#{i}" for i in range(len(pieces)))), (
+        image.shape[0],
+        image.shape[1],
+    )

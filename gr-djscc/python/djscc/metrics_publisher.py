@@ -30,7 +30,7 @@ class metrics_publisher(gr.basic_block):
         gr.basic_block.__init__(self, "metrics_publisher", None, None)
         self.error: Exception | None = None
         self._topic = topic.encode()
-        self._socket = zmq.Context.instance().socket(zmq.PUB)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
         self._socket.setsockopt(zmq.LINGER, 500)  # ms
         try:
             self._socket.bind(address)

@@ -41,19 +41,20 @@ def resolve_data(name: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a campaign: one codec, channel, ratio, Es/N0 and seed."""
+    """One point of a campaign: one codec, channel, ratio, Es/N0 and seed; ``snr_db`` None leaves it to a link budget."""
 
     codec: str
     channel: str
     ratio: float
-    snr_db: float
+    snr_db: float | None
     seed: int
 
     @property
     def key(self) -> str:
         """The point's name, which is safe as a file name."""
         codec, channel = (Path(n).stem for n in (self.codec, self.channel))
-        return f"{codec}_{channel}_r{self.ratio:.4f}_snr{self.snr_db:+05.1f}_s{self.seed}"
+        snr = "link" if self.snr_db is None else f"{self.snr_db:+05.1f}"
+        return f"{codec}_{channel}_r{self.ratio:.4f}_snr{snr}_s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Plan:
 
     ``level`` is ``flowgraph`` (the whole chain as a running GNU Radio flowgraph) or ``symbols`` (codec and symbol-level channel
     only). ``told`` is whether the encoder is told the nominal Es/N0, ``by_content`` whether tiles get layers by their
-    content. ``impairments`` replace values of the channel.
+    content. All tiles are sent ``repeat`` times. ``impairments`` replace values of the channel.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Plan:
     seeds: tuple[int, ...] = (1,)
     told: bool = False
     by_content: bool = False
+    repeat: int = 1
     tiles_per_frame: int = 64
     symbol_rate: float = 1e6
     pictures: int = 16

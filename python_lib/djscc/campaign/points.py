@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from djscc.campaign.plan import Plan, Point
-from djscc.campaign.reception import FrameSink
+from djscc.campaign.plan import Plan, PlanError, Point
+from djscc.campaign.reception import FrameSink, finite
 from djscc.campaign.runlog import RunLog
 from djscc.campaign.sender import FrameSource
 from djscc.channels import ChannelDescription, load_channel
@@ -18,6 +19,9 @@ from djscc.errors import DjsccError
 from djscc.imagery import TileSet
 from djscc.waveform import FrameReport, ReceivedFrame, WaveformSettings
 
+if TYPE_CHECKING:
+    from djscc.channels.satellite_pass import SatellitePass
+
 
 class FlowgraphError(DjsccError):
     """The GNU Radio flowgraph cannot run, or ended with an error."""
@@ -25,15 +29,21 @@ class FlowgraphError(DjsccError):
 
 def channel_of(plan: Plan, point: Point) -> ChannelDescription:
     """The channel of a point: the named one, with the plan's impairments and the point's Es/N0."""
-    return load_channel(point.channel).replace(snr_db=point.snr_db, **plan.impairments)
+    channel = load_channel(point.channel).replace(**plan.impairments)
+    return channel if point.snr_db is None else channel.replace(snr_db=point.snr_db)
 
 
 def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = None) -> list[dict[str, Any]]:
     """Send all tiles over one point; returns the record of each frame, lost ones too. They are in ``log`` by then."""
     codec = load_codec(point.codec, plan.decoder)
-    told = point.snr_db if plan.told else None
     source = FrameSource(
-        tiles, codec, codec.layers_for_ratio(point.ratio), told, plan.tiles_per_frame, by_content=plan.by_content
+        tiles,
+        codec,
+        codec.layers_for_ratio(point.ratio),
+        told_snr_db=point.snr_db if plan.told else None,
+        tiles_per_frame=plan.tiles_per_frame,
+        by_content=plan.by_content,
+        repeat=plan.repeat,
     )
     settings = WaveformSettings(symbol_rate=plan.symbol_rate)
     identity = {
@@ -44,9 +54,13 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
         "seed": point.seed,
     }
     sink = FrameSink([codec], tiles, log, identity, plan.pictures, plan.metrics, settings)
+    if plan.repeat > 1:  # each time its own pictures, a few
+        sink.pictures, sink.picture_folders = min(plan.pictures, 4), "by frame"
     channel = channel_of(plan, point)
     if plan.level == "symbols":
-        _symbol_level(source, sink, channel, point.seed)
+        if point.snr_db is None:
+            raise PlanError("an Es/N0 is needed at symbol level; give --snr")
+        _symbol_level(source, sink, channel, point.snr_db, point.seed)
     else:
         _flowgraph(source, sink, channel, settings, point.seed)
     arrived = {record["frame_number"] for record in sink.records}
@@ -57,13 +71,27 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
     return sink.records
 
 
-def _symbol_level(source: FrameSource, sink: FrameSink, channel: ChannelDescription, seed: int) -> None:
+def truth_of(flight: SatellitePass, settings: WaveformSettings) -> Callable[[FrameReport], dict[str, Any]]:
+    """What is true of a satellite pass when a frame began, for its record."""
+
+    def truth(report: FrameReport) -> dict[str, Any]:
+        time_s = report.sample_index / settings.sample_rate
+        state = flight.state(time_s)
+        return {
+            "snr_db": finite(state.snr_db),
+            "elevation_deg": finite(state.elevation_deg),
+            "doppler_hz": finite(state.doppler_hz),
+        }
+
+    return truth
+
+
+def _symbol_level(source: FrameSource, sink: FrameSink, channel: ChannelDescription, snr_db: float, seed: int) -> None:
     import torch
 
     from djscc.channels import SymbolChannel
 
     symbol_channel = SymbolChannel(channel, seed)
-    snr_db = sink.point["snr_db"]
     exact = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=snr_db, lost_samples=0, erased=0.0)
     for header, payload in source:
         sent = torch.view_as_real(torch.from_numpy(payload)).split(
@@ -82,6 +110,10 @@ def _flowgraph(
     from djscc.channels import SampleChannel
 
     samples = SampleChannel(channel, settings.sample_rate, settings.samples_per_symbol, settings.mean_power, seed)
+    if samples.satellite_pass is not None:
+        sink.truth = truth_of(samples.satellite_pass, settings)
+    elif channel.snr_db is None:
+        raise PlanError(f"channel {channel.name} has no link budget that tells the Es/N0; give --snr")
     blocks.loopback(source, sink, samples, settings).run_to_end()
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from djscc.campaign.sender import scene_id
 from djscc.codec import Codec, CodecError, load_codec_by_id
 from djscc.imagery import TileSet
 from djscc.quality import METRICS, measure
-from djscc.waveform import FrameHeader, Modulator, ReceivedFrame, WaveformSettings
+from djscc.waveform import FrameHeader, FrameReport, Modulator, ReceivedFrame, WaveformSettings
 
 MISSING = 128  # grey level of what did not arrive
 
@@ -52,7 +52,9 @@ class FrameSink:
         self.reference_id = None if references is None else scene_id(references.images)
         self.point = dict(point or {})
         self.decoder = decoder
+        self.picture_folders = "by scene"  # or "by frame", where tiles come again and again
         self.modulator = Modulator(settings or WaveformSettings())
+        self.truth: Callable[[FrameReport], Mapping[str, Any]] = lambda report: {}  # what a simulation knows of a frame
         self.latest: NDArray[np.uint8] | None = None  # (N, H, W, C) tiles of the last frame
         self.scenes = Scenes()
         self.records: list[dict[str, Any]] = []
@@ -68,6 +70,7 @@ class FrameSink:
             "codec_id": f"{header.codec_id:08x}",
             "scene_id": f"{header.scene_id:08x}",
             "frame_number": header.frame_number,
+            "time_s": float(f"{report.sample_index / self.modulator.settings.sample_rate:.9g}"),
             "ratio": header.payload_symbols / self._samples(header),
             "on_air_ratio": self.modulator.on_air_symbols(header) / self._samples(header),
             "snr_est_db": finite(report.snr_db),
@@ -78,6 +81,7 @@ class FrameSink:
             "lost_samples": int(report.lost_samples),
             "erased": float(1 - known.mean()) if known.size else 1.0,
             "received": True,
+            **self.truth(report),
         }
         try:
             codec = self._codec(header)
@@ -186,6 +190,8 @@ class FrameSink:
                     entry[name] = float(f"{value:.6g}")
         if self.log is not None:
             folder = self.point.get("point") or f"scene-{header.scene_id:08x}"
+            if self.picture_folders == "by frame":
+                folder = f"{folder}_f{header.frame_number:05d}"
             image = self.scenes.add(header, tiles, np.array([entry["erased"] < 1 for entry in entries]))
             if image is not None:
                 self.log.save_picture(image, "received", folder)

@@ -28,6 +28,7 @@ class FrameSource:
         first_frame: number of the first frame.
         by_content: give busy tiles more layers and flat ones fewer. The header's table of layers is paid for out of the
             frame's budget, so that the ratio and the time on air stay those of equal layers.
+        repeat: send all tiles so many times.
     """
 
     def __init__(
@@ -40,20 +41,21 @@ class FrameSource:
         image_size: tuple[int, int] = (0, 0),
         first_frame: int = 0,
         by_content: bool = False,
+        repeat: int = 1,
     ) -> None:
         if tiles_per_frame < 1:
             raise ValueError(f"{tiles_per_frame} tiles in a frame: at least 1")
         self.tiles, self.codec, self.layers, self.told_snr_db = tiles, codec, layers, told_snr_db
         self.tiles_per_frame, self.image_size, self.first_frame = tiles_per_frame, image_size, first_frame
-        self.by_content = by_content
+        self.by_content, self.repeat = by_content, repeat
         self.scene_id = scene_id(tiles.images)
 
     def __len__(self) -> int:
-        return -(-len(self.tiles) // self.tiles_per_frame)
+        return self.repeat * -(-len(self.tiles) // self.tiles_per_frame)
 
     def header(self, index: int) -> FrameHeader:
-        """The header of frame ``index`` of the scene."""
-        first = index * self.tiles_per_frame
+        """The header of frame ``index``, counted over all repetitions."""
+        first = index % (len(self) // self.repeat) * self.tiles_per_frame
         count = min(self.tiles_per_frame, len(self.tiles) - first)
         _, height, width, bands = self.tiles.images.shape
         number = (self.first_frame + index) & 0xFFFF
@@ -84,9 +86,8 @@ class FrameSource:
 
     def __iter__(self) -> Iterator[tuple[FrameHeader, NDArray[np.complex64]]]:
         for index in range(len(self)):
-            first = index * self.tiles_per_frame
-            part = self.tiles.images[first : first + self.tiles_per_frame]
             header = self.header(index)
+            part = self.tiles.images[header.tile_index : header.tile_index + header.tile_count]
             layers = np.array(header.layers)
             symbols: dict[int, NDArray[np.complex64]] = {}
             for number in np.unique(layers):

@@ -221,7 +221,13 @@ def _circle_with_culmination(orbit: Orbit, station: Station) -> CircularOrbit:
 
     if orbit.max_elevation_deg > 89.5:
         return CircularOrbit(orbit, station, 0.0)
-    return CircularOrbit(orbit, station, brentq(excess, 0.3 * aside, 1.7 * aside, xtol=1e-7))
+    near_side, far_side = 0.3 * aside, 1.7 * aside
+    if not excess(near_side) > 0 > excess(far_side):
+        raise ChannelError(
+            f"orbit.max_elevation_deg: {orbit.max_elevation_deg!r} cannot be reached over latitude {station.latitude_deg:g} at an "
+            f"inclination of {orbit.inclination_deg:g}. Change one of the three, or give a TLE."
+        )
+    return CircularOrbit(orbit, station, brentq(excess, near_side, far_side, xtol=1e-7))
 
 
 def _period_s(orbit: Orbit) -> float:

@@ -39,9 +39,6 @@ def add_commands(commands: Any) -> None:
             "--ratio", type=options.ratio, required=True, help="k/n, channel symbols per source sample, like 1/12"
         )
         parser.add_argument(
-            "--snr", type=options.decibels, required=True, metavar="DB", help="Es/N0 per complex symbol in dB"
-        )
-        parser.add_argument(
             "--channel", default="awgn", metavar="NAME", help="preset or YAML file of a channel (default: awgn)"
         )
         parser.add_argument("--by-content", action="store_true", help="give busy tiles more symbols than flat ones")
@@ -50,6 +47,19 @@ def add_commands(commands: Any) -> None:
         )
         options.add_seed(parser)
         options.add_json(parser)
+    evaluate.add_argument(
+        "--snr", type=options.decibels, required=True, metavar="DB", help="Es/N0 per complex symbol in dB"
+    )
+    loopback.add_argument(
+        "--snr",
+        type=options.decibels,
+        metavar="DB",
+        help="Es/N0 per complex symbol in dB; over a satellite pass its largest (default there: from the link budget)",
+    )
+    loopback.add_argument(
+        "--time-scale", type=options.number, metavar="X", help="run through a satellite pass X times faster"
+    )
+    loopback.add_argument("--repeat", type=options.count, default=1, metavar="N", help="send all tiles N times")
     loopback.add_argument("--cfo", type=options.number, default=None, metavar="HZ", help="carrier frequency offset")
     loopback.add_argument(
         "--ppm", type=options.number, default=None, metavar="P", help="sample-clock offset in parts per million"
@@ -120,12 +130,12 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     from djscc.campaign.summary import sum_up
     from djscc.imagery import load_tiles
 
-    given = {"cfo_hz": "cfo", "clock_ppm": "ppm", "delay_samples": "delay"}
+    given = {"cfo_hz": "cfo", "clock_ppm": "ppm", "delay_samples": "delay", "orbit.time_scale": "time_scale"}
     values = {key: getattr(arguments, name, None) for key, name in given.items()}
     plan = Plan(
         name=arguments.command,
         ratios=(arguments.ratio,),
-        snr_db=(arguments.snr,),
+        snr_db=() if arguments.snr is None else (arguments.snr,),
         data=arguments.data,
         limit=arguments.limit,
         level=level,
@@ -138,6 +148,7 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
         by_content=arguments.by_content,
         tiles_per_frame=getattr(arguments, "tiles_per_frame", 64),
         symbol_rate=getattr(arguments, "symbol_rate", 1e6),
+        repeat=getattr(arguments, "repeat", 1),
         pictures=64,
     )
     tiles = load_tiles(resolve_data(plan.data)).take(plan.limit)
@@ -161,9 +172,10 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     if result["images"] == 0:
         print(f"no frame of {result['frames_sent']} was received")
         return 1
+    told = "over the pass" if arguments.snr is None else f"{arguments.snr:g} dB"
     print(
         f"{result['images']} of {result['images_sent']} tiles, {result['symbols_per_image']} symbols each, "
-        f"Es/N0 {arguments.snr:g} dB (estimated {result['snr_est_db']:.2f}): PSNR {result['psnr_db']:.2f} dB, "
+        f"Es/N0 {told} (estimated {result['snr_est_db']:.2f} dB): PSNR {result['psnr_db']:.2f} dB, "
         f"SSIM {result['ssim']:.4f}, MS-SSIM {result['ms_ssim']:.4f}, LPIPS {result['lpips']:.4f}; "
         f"{result['frames_received']} of {result['frames_sent']} frames"
     )

@@ -43,7 +43,9 @@ def add_commands(commands: Any) -> None:
         "djscc fit runs/demo --metric psnr --json model.json",
     )
     fit.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    fit.add_argument("--metric", default="psnr", help="psnr, ssim, ms_ssim, lpips, mse or task (default: psnr)")
+    fit.add_argument(
+        "--metric", default="psnr", help="psnr, ssim, ms_ssim, lpips, mse, accuracy or agreement (default: psnr)"
+    )
     options.add_seed(fit)
     options.add_json(fit)
 
@@ -69,8 +71,8 @@ def add_commands(commands: Any) -> None:
     plan.add_argument(
         "--wanted",
         type=options.number,
-        metavar="LOSS",
-        help="give the least power and bandwidth for this loss of every user instead",
+        metavar="P",
+        help="also give the least power and the least bandwidth for this performance (1 - weight x loss) of every user",
     )
     options.add_json(plan)
 

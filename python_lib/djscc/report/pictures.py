@@ -14,7 +14,7 @@ import numpy as np
 from djscc.report.runs import Run
 from djscc.semantic_loss.cells import snr_of
 
-MOST_COLUMNS = 12
+MOST_COLUMNS = 7  # what fits a page 1280 pixels wide
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class Cells:
 
     ``sums`` and ``counts`` (T, C) hold the losses of each tile in each cell, for resampling over tiles: the same tiles are
     sent at every point, so their errors go together. ``not_received`` counts tiles of lost frames, which have no loss.
+    ``snr_scatter_db`` is the standard deviation over cells of the receiver's mean SNR estimate less the channel's SNR: large where
+    each cell met only a few fades.
     """
 
     ratio: Array
@@ -60,6 +62,7 @@ class Cells:
     binary: bool
     not_received: int = 0
     snr_is_estimated: bool = False
+    snr_scatter_db: float = 0.0
 
     @property
     def loss(self) -> Array:
@@ -128,6 +131,7 @@ def collect(tiles: Iterable[Tile], loss: Loss) -> Cells:
     """
     values: dict[tuple[float, float], dict[Identity, list[float]]] = defaultdict(lambda: defaultdict(list))
     snrs: dict[tuple[float, float], list[float]] = defaultdict(list)
+    deviations: dict[tuple[float, float], list[float]] = defaultdict(list)
     series: set[Series] = set()
     records = lost = 0
     estimated = False
@@ -146,6 +150,8 @@ def collect(tiles: Iterable[Tile], loss: Loss) -> Cells:
         identity = (tile.get("scene_id"), tile.get("index"), tile.get("name"))
         values[key][identity].append(value)
         snrs[key].append(snr)
+        if known and tile.get("snr_est_db") is not None:
+            deviations[key].append(float(tile["snr_est_db"]) - snr)
     if len(series) > 1:
         raise FitError(
             f"records of {', '.join(sorted(map(str, series)))} are mixed; fit them one by one (fit_run_logs does)"
@@ -172,4 +178,5 @@ def collect(tiles: Iterable[Tile], loss: Loss) -> Cells:
         loss.binary,
         lost,
         estimated,
+        float(np.std([np.mean(of_cell) for of_cell in deviations.values()])) if deviations else 0.0,
     )

@@ -24,6 +24,7 @@ REFINED_STARTS = 4
 FOLDS = 20  # leave one out up to 20 points
 RESAMPLES = 200
 INTERVAL = (2.5, 97.5)  # per cent
+SNR_SCATTER_DB = 0.4  # above the receiver's own estimation error over a frame
 
 
 class _Problem:
@@ -229,6 +230,11 @@ def coverage_warnings(cells: Cells) -> list[str]:
         warnings.append(f"{ratios * snrs - len(cells)} of {ratios * snrs} points of the grid have no data")
     if cells.snr_is_estimated:
         warnings.append("true SNRs are not known: the fit is over the receiver's estimates, in cells of 1 dB")
+    if cells.snr_scatter_db > SNR_SCATTER_DB:
+        warnings.append(
+            f"from point to point the receiver's SNR strays from the channel's mean by {cells.snr_scatter_db:.1f} dB: each point "
+            "met only a few fades, which the intervals, made of tiles, do not count; send more frames or seeds a point"
+        )
     if cells.not_received:
         warnings.append(
             f"{cells.not_received} tiles of lost frames have no loss: the fit is of tiles that were received"

@@ -109,7 +109,8 @@ def equalise(
     used = np.flatnonzero(good & (number >= header_blocks))
     pilot_at = block_at[used] + (PILOT_SYMBOLS - 1) / 2
     tail_at = total - TAIL_SYMBOLS + np.arange(0 if truncated else TAIL_SYMBOLS)
-    smooth = _smooth(base, curve, pilot_at, gains[used], tail_at, taken.tail)
+    noise_there = float(np.mean(residue[good])) if good.any() else 1.0
+    smooth = _smooth(base, curve, pilot_at, gains[used], tail_at, taken.tail, noise_there)
 
     # Gain at every symbol: straight lines over the blocks.
     start_gain = np.interp(block_at, smooth.position, smooth.gain).astype(np.complex64)
@@ -242,7 +243,7 @@ def _resample(
 
 
 def _smooth(
-    base: Anchor, curve: PhaseCurve, pilot_at: Float, gains: Complex, tail_at: NDArray[np.int64], tail: Complex
+    base: Anchor, curve: PhaseCurve, pilot_at: Float, gains: Complex, tail_at: NDArray[np.int64], tail: Complex, noise: float
 ) -> SmoothGain:
     """The gain along the frame over the phase curve, from the anchor's segments, the pilot blocks' gains and the tail."""
     ends = slice(0, 1 if tail_at.size else 0)
@@ -254,4 +255,4 @@ def _smooth(
     weight = np.concatenate(
         [base.energy, np.full(gains.size, float(PILOT_SYMBOLS)), np.array([float(TAIL_SYMBOLS)])[ends]]
     )
-    return smooth_gain(position, gain.astype(np.complex128), weight)
+    return smooth_gain(position, gain.astype(np.complex128), weight, noise)

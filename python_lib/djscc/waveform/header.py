@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from djscc.waveform.convolutional import TAIL_BITS, decode, encode
+from djscc.waveform.convolutional import TAIL_BITS, decode, encode, invert
 from djscc.waveform.format import (
     BOOST,
     FORMAT_VERSION,
@@ -276,7 +276,9 @@ def decode_block(symbols: Complex, bits: int) -> Bits | None:
     """
     soft = symbols.view(np.float32) * (1 - 2 * header_mask(2 * symbols.size).astype(np.float32))
     steps = bits + CRC_BITS + TAIL_BITS
-    decoded = decode(soft[: steps * COPIES].reshape(COPIES, steps).T)
-    if not np.array_equal(_crc(decoded[:bits]), decoded[bits:]):
-        return None
-    return decoded[:bits]
+    outputs = soft[: steps * COPIES].reshape(COPIES, steps).T
+    for attempt in (invert, decode):  # at high SNR the first will do
+        decoded = attempt(outputs)
+        if np.array_equal(_crc(decoded[:bits]), decoded[bits:]):
+            return decoded[:bits]
+    return None
