@@ -64,15 +64,8 @@ class FrameSink:
         header, report = frame.header, frame.report
         known = frame.received & np.isfinite(frame.symbols)
         record: dict[str, Any] = {
-            "time": now(),
-            "point": None,
-            **self.point,
-            "codec_id": f"{header.codec_id:08x}",
-            "scene_id": f"{header.scene_id:08x}",
-            "frame_number": header.frame_number,
+            **self._identity(header),
             "time_s": float(f"{report.sample_index / self.modulator.settings.sample_rate:.9g}"),
-            "ratio": header.payload_symbols / self._samples(header),
-            "on_air_ratio": self.modulator.on_air_symbols(header) / self._samples(header),
             "snr_est_db": finite(report.snr_db),
             "cfo_hz": finite(report.cfo_hz),
             "timing": finite(report.timing),
@@ -100,26 +93,24 @@ class FrameSink:
 
     def lost(self, header: FrameHeader) -> dict[str, Any]:
         """Log a frame that was sent and never came (only who knows what was sent can tell)."""
-        record = {
+        record = {**self._identity(header), "received": False, "tiles": self._names(header)}
+        self.records.append(record)
+        if self.log is not None:
+            self.log.append(record)
+        return record
+
+    def _identity(self, header: FrameHeader) -> dict[str, Any]:
+        samples = header.tile_count * header.tile_height * header.tile_width * header.bands
+        return {
             "time": now(),
             "point": None,
             **self.point,
             "codec_id": f"{header.codec_id:08x}",
             "scene_id": f"{header.scene_id:08x}",
             "frame_number": header.frame_number,
-            "ratio": header.payload_symbols / self._samples(header),
-            "on_air_ratio": self.modulator.on_air_symbols(header) / self._samples(header),
-            "received": False,
-            "tiles": self._names(header),
+            "ratio": header.payload_symbols / samples,
+            "on_air_ratio": self.modulator.on_air_symbols(header) / samples,
         }
-        self.records.append(record)
-        if self.log is not None:
-            self.log.append(record)
-        return record
-
-    @staticmethod
-    def _samples(header: FrameHeader) -> int:
-        return header.tile_count * header.tile_height * header.tile_width * header.bands
 
     def _codec(self, header: FrameHeader) -> Codec:
         if header.codec_id not in self.codecs:

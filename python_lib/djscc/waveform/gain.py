@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from djscc.waveform.format import BLOCK_SYMBOLS, Float
 
 _WIDTHS = (0.4, 0.7, 1.4, 2.8, 5.6, 11.2, 22.4, 44.8)  # of the kernel in pilot spacings
+_CAUTION = 2.0  # standard deviations of the estimated error
 _MOST_WEIGHT = 64.0  # of one gain in the choice of the width
 
 
@@ -39,16 +40,20 @@ def smooth_gain(position: Float, gain: NDArray[np.complex128], weight: Float, no
 
     Working range: gains that a line fits over two pilot spacings, which at 1 Msym/s is fading of 100 Hz Doppler spread.
     """
-    best, least = None, np.inf
     share = np.minimum(1, _MOST_WEIGHT / weight)
-    for width in reversed(_WIDTHS):
+    fits, scores, freedoms = [], [], []
+    for width in _WIDTHS:
         fit, own = _regress(position, gain, weight, width)
-        error = weight * np.abs(gain - fit.gain) ** 2 + 2 * noise * own
-        score = float(np.sum(share * error))
-        if best is None or score < least:
-            best, least = fit, score
-    assert best is not None
-    return best
+        fits.append(fit)
+        scores.append(float(np.sum(share * (weight * np.abs(gain - fit.gain) ** 2 + 2 * noise * own))))
+        freedoms.append(float(np.sum(own)))
+    best = int(np.argmin(scores))
+    chosen = best
+    for wider in range(best + 1, len(fits)):
+        by_chance = _CAUTION * noise * np.sqrt(freedoms[best] - freedoms[wider] + 1)
+        if scores[wider] < scores[best] + by_chance:
+            chosen = wider
+    return fits[chosen]
 
 
 def _regress(position: Float, gain: NDArray[np.complex128], weight: Float, width: float) -> tuple[SmoothGain, Float]:
