@@ -59,7 +59,7 @@ bench: build/.installed
 
 grc: build/.installed
 	./setup.sh grc
-	PYTHONPATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	PYTHONPATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'):$(CURDIR)/python_lib \
 	  GRC_BLOCKS_PATH=$(VENV)/share/gnuradio/grc/blocks gnuradio-companion flowgraphs/loopback_simulated.grc
 
 clean:

@@ -143,7 +143,7 @@ def test_gain_smoother_adapts_to_the_channel(width: str) -> None:
     position = np.arange(200) * float(BLOCK_SYMBOLS)
     true = np.ones(200) + 0j if width == "noise" else rician(200 * BLOCK_SYMBOLS, 10, 1e-4, rng)[::BLOCK_SYMBOLS]
     noise = (rng.standard_normal((200, 2)) * 0.05).view(np.complex128)[:, 0]
-    found = smooth_gain(position, true + noise, np.full(200, 8.0))
+    found = smooth_gain(position, true + noise, np.full(200, 8.0), noise=8 * 0.005)
     assert found.steady == (width == "noise")
     error = np.mean(np.abs(found.gain - true) ** 2)
     assert error < 0.005 * (0.1 if width == "noise" else 0.9)

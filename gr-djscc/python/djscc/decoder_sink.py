@@ -118,7 +118,7 @@ class decoder_sink(gr.basic_block):
         if run:
             log = RunLog(run)
             log.start({"references": references, "decoder": decoder, "metrics": list(metrics)})
-        sink = FrameSink((), originals, log, metrics=metrics, decoder=decoder or None)
+        sink = FrameSink((), originals, log, metrics=metrics, decoder=decoder or None, keep=1)
         return cls(sink, when_full, queue_frames, log_frames)
 
     def start(self) -> bool:

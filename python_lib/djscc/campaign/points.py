@@ -68,7 +68,7 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
         header = source.header(index)
         if header.frame_number not in arrived:
             sink.lost(header)
-    return sink.records
+    return list(sink.records)
 
 
 def truth_of(flight: SatellitePass, settings: WaveformSettings) -> Callable[[FrameReport], dict[str, Any]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ class FrameSink:
         pictures: how many tiles of a scene to keep as PNG.
         metrics: which metrics to take.
         settings: the waveform, for the on-air ratio.
+        decoder: which decoder of codecs that are looked up; None for their first.
+        keep: how many records to hold in ``records``, the latest; None holds all.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class FrameSink:
         metrics: Sequence[str] = METRICS,
         settings: WaveformSettings | None = None,
         decoder: str | None = None,
+        keep: int | None = None,
     ) -> None:
         self.codecs = {c.id: c for c in codecs}
         self.references, self.log, self.pictures, self.metrics = references, log, pictures, tuple(metrics)
@@ -57,7 +61,7 @@ class FrameSink:
         self.truth: Callable[[FrameReport], Mapping[str, Any]] = lambda report: {}  # what a simulation knows of a frame
         self.latest: NDArray[np.uint8] | None = None  # (N, H, W, C) tiles of the last frame
         self.scenes = Scenes()
-        self.records: list[dict[str, Any]] = []
+        self.records: deque[dict[str, Any]] = deque(maxlen=keep)
 
     def accept(self, frame: ReceivedFrame) -> dict[str, Any]:
         """Take one frame; returns its record, which was logged. A frame that cannot be decoded is logged as refused."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def sum_up(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def sum_up(records: Collection[dict[str, Any]]) -> dict[str, Any]:
     """Result keys of one run: means over images, counts of frames, and ``per_image`` values (None where it was lost)."""
     received = [r for r in records if r["received"]]
     tiles = [tile for r in records for tile in r["tiles"]]

@@ -243,7 +243,13 @@ def _resample(
 
 
 def _smooth(
-    base: Anchor, curve: PhaseCurve, pilot_at: Float, gains: Complex, tail_at: NDArray[np.int64], tail: Complex, noise: float
+    base: Anchor,
+    curve: PhaseCurve,
+    pilot_at: Float,
+    gains: Complex,
+    tail_at: NDArray[np.int64],
+    tail: Complex,
+    noise: float,
 ) -> SmoothGain:
     """The gain along the frame over the phase curve, from the anchor's segments, the pilot blocks' gains and the tail."""
     ends = slice(0, 1 if tail_at.size else 0)
