@@ -11,6 +11,7 @@ import time
 import pytest
 from djscc.campaign import RunLog
 from djscc.cli import main
+from djscc.report import mosaic, satellite_pass
 
 pytest.importorskip("gnuradio.djscc")
 
@@ -98,3 +99,31 @@ def test_a_killed_campaign_goes_on_and_ends_in_fit_and_report(tmp_path):
     assert main(["report", str(run), "--out", str(tmp_path / "report")]) == 0
     page = (tmp_path / "report" / "index.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and "1/48" in page
+
+
+def test_a_satellite_pass_is_received_and_drawn(tmp_path):
+    """The rise of a pass at 120 times its speed, its Doppler pre-compensated with an ephemeris 1 s late."""
+    got = result(
+        tmp_path, "loopback", "--channel", "leo-600km-x-band", "--decoder", "lite", "--ratio", "1/24", "--limit", "4",
+        "--tiles-per-frame", "4", "--repeat", "12", "--time-scale", "120", "--run", tmp_path / "run",
+    )  # fmt: skip
+    assert got["frames_received"] == got["frames_sent"] == 12
+    records = frames(tmp_path / "run")
+    elevations = [r["elevation_deg"] for r in records]
+    assert 4.9 < elevations[0] < elevations[-1] and elevations == sorted(elevations)
+    assert all(abs(r["snr_est_db"] - r["snr_db"]) < 2 for r in records)
+    satellite_pass.draw(RunLog(tmp_path / "run"), tmp_path / "pass.png")
+    assert (tmp_path / "pass.png").stat().st_size > 10_000
+
+
+def test_a_channel_without_a_link_budget_needs_an_snr(capsys):
+    assert main(["loopback", *POINT]) == 1
+    assert "channel awgn has no link budget" in capsys.readouterr().err
+
+
+def test_a_scene_is_drawn_as_sent_and_received(tmp_path):
+    assert main(["loopback", *POINT, "--snr", "10", "--run", str(tmp_path / "run")]) == 0
+    mosaic.draw(RunLog(tmp_path / "run"), [(1 / 24, 10.0)], tmp_path / "scene.png")
+    assert (tmp_path / "scene.png").stat().st_size > 10_000
+    with pytest.raises(mosaic.MosaicError, match="nothing was received at ratio 0"):
+        mosaic.draw(RunLog(tmp_path / "run"), [(1 / 4, 10.0)], tmp_path / "none.png")

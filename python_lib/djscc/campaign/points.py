@@ -30,6 +30,8 @@ class FlowgraphError(DjsccError):
 def channel_of(plan: Plan, point: Point) -> ChannelDescription:
     """The channel of a point: the named one, with the plan's impairments and the point's Es/N0."""
     channel = load_channel(point.channel).replace(**plan.impairments)
+    if point.snr_db is None and (channel.link is None or plan.level == "symbols"):
+        raise PlanError(f"channel {channel.name} has no link budget that tells the Es/N0; give --snr")
     return channel if point.snr_db is None else channel.replace(snr_db=point.snr_db)
 
 
@@ -58,8 +60,7 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
         sink.pictures, sink.picture_folders = min(plan.pictures, 4), "by frame"
     channel = channel_of(plan, point)
     if plan.level == "symbols":
-        if point.snr_db is None:
-            raise PlanError("an Es/N0 is needed at symbol level; give --snr")
+        assert point.snr_db is not None  # channel_of saw to it
         _symbol_level(source, sink, channel, point.snr_db, point.seed)
     else:
         _flowgraph(source, sink, channel, settings, point.seed)
@@ -112,8 +113,6 @@ def _flowgraph(
     samples = SampleChannel(channel, settings.sample_rate, settings.samples_per_symbol, settings.mean_power, seed)
     if samples.satellite_pass is not None:
         sink.truth = truth_of(samples.satellite_pass, settings)
-    elif channel.snr_db is None:
-        raise PlanError(f"channel {channel.name} has no link budget that tells the Es/N0; give --snr")
     blocks.loopback(source, sink, samples, settings).run_to_end()
 
 

@@ -38,6 +38,7 @@ PILOT_SYMBOLS = 8  # of one pilot block
 DATA_SYMBOLS = 320  # header or payload symbols between two pilot blocks
 BLOCK_SYMBOLS = PILOT_SYMBOLS + DATA_SYMBOLS
 TAIL_SYMBOLS = 64  # pilots at the end of a frame
+SPREAD_SYMBOLS = 32  # payload symbols that are mixed with one another against peaks
 
 PULSE_SPAN = 24  # symbols on either side of the pulse's centre
 MAX_TILES = 1024  # of a frame

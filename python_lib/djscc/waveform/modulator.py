@@ -15,14 +15,13 @@ from djscc.waveform.format import (
     WaveformSettings,
     data_blocks,
     frame_symbols,
-    interleaver,
     pilots,
     preamble,
     rrc_pulse,
-    scrambler,
     tail_pilots,
 )
 from djscc.waveform.header import FrameHeader, encode_block, header_bits
+from djscc.waveform.payload import to_air
 
 
 def encode_header(header: FrameHeader) -> Complex:
@@ -60,8 +59,7 @@ class Modulator:
             )
         if not np.isfinite(payload).all():
             raise WaveformError("the payload holds symbols that are not finite: check the encoder's output")
-        on_air = payload[interleaver(payload.size, header.seed)] * scrambler(payload.size, header.seed)
-        symbols = compose(np.concatenate([encode_header(header), on_air]))
+        symbols = compose(np.concatenate([encode_header(header), to_air(payload, header.seed)]))
         return self._shape(symbols)
 
     def _shape(self, symbols: Complex) -> Complex:

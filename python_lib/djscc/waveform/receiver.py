@@ -20,8 +20,6 @@ from djscc.waveform.format import (
     WaveformSettings,
     data_blocks,
     frame_symbols,
-    interleaver,
-    scrambler,
     turn,
 )
 from djscc.waveform.frame import FrameReport, ReceivedFrame, ReceiverCounters
@@ -37,6 +35,7 @@ from djscc.waveform.header import (
 )
 from djscc.waveform.matched_filter import MatchedFilter
 from djscc.waveform.modulator import encode_header
+from djscc.waveform.payload import from_air
 from djscc.waveform.synchronise import Synchronisation, synchronise
 from djscc.waveform.tracking import PilotTracker
 
@@ -208,14 +207,7 @@ class Receiver:
         start, sps = int(sync.start), self._sps
         correct_samples(samples, slice(start + PREAMBLE_SYMBOLS * sps, samples.size - (PULSE_SPAN + 16) * sps), sps)
         result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker)
-        size = header.payload_symbols
-        order = interleaver(size, header.seed)
-        symbols = np.empty(size, np.complex64)
-        symbols[order] = result.symbols * scrambler(size, header.seed).conj()
-        variance = np.empty(size, np.float32)
-        variance[order] = result.noise_variance
-        received = np.empty(size, bool)
-        received[order] = result.received
+        symbols, variance, received = from_air(result.symbols, result.noise_variance, result.received, header.seed)
         nearest = int(np.rint(sync.start))
         report = FrameReport(
             sample_index=self._origin + nearest,
@@ -227,7 +219,7 @@ class Receiver:
             phase=result.phase,
             snr_db=result.snr_db,
             lost_samples=result.lost_samples,
-            erased=1 - float(np.count_nonzero(received)) / size,
+            erased=1 - float(np.count_nonzero(received)) / received.size,
         )
         if self._dump is not None:
             stages = {"symbols": symbols, "noise_variance": variance, **result.stages}

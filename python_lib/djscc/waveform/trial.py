@@ -16,14 +16,13 @@ from djscc.waveform.format import (
     PULSE_SPAN,
     Complex,
     WaveformSettings,
-    interleaver,
-    scrambler,
 )
 from djscc.waveform.frame import ReceivedFrame
 from djscc.waveform.header import FrameHeader
 from djscc.waveform.impairments import delayed, front_end, noisy, phase_noise, rician, turned
 from djscc.waveform.matched_filter import MatchedFilter
 from djscc.waveform.modulator import Modulator, encode_header
+from djscc.waveform.payload import from_air, to_air
 from djscc.waveform.receiver import Receiver
 
 
@@ -97,7 +96,6 @@ class Trial:
     frame: ReceivedFrame | None
     ideal: Complex
     payload: Complex
-    gain: Complex
 
 
 def gaussian(count: int, rng: np.random.Generator) -> Complex:
@@ -156,13 +154,11 @@ def run(
     runs = first + sps * stretch * (PREAMBLE_SYMBOLS + matched.run * np.arange(2 * blocks))
     filtered = matched(noise / gain, runs, 0.0)[0].reshape(blocks, BLOCK_SYMBOLS)
     seen = filtered[:, PILOT_SYMBOLS:].reshape(-1)[known : known + payload.size] / settings.scale
-    order = interleaver(payload.size, header.seed)
-    ideal = payload.copy()
-    ideal[order] += seen * scrambler(payload.size, header.seed).conj()
-    at = np.empty(payload.size, np.complex64)
     instants = np.rint(first + sps * stretch * symbol).astype(np.int64)
-    at[order] = gain[instants]
-    weight = np.abs(at) ** 2
+    level = np.abs(gain[instants]) ** 2
+    every = np.ones(payload.size, bool)
+    ideal, spread_out, _ = from_air(to_air(payload, header.seed) + seen, 1 / level, every, header.seed)
+    weight = 1 / spread_out
     frame = good[0] if good else None
     received = frame.received if frame else np.ones(payload.size, bool)
     return Trial(
@@ -172,11 +168,10 @@ def run(
         wrong=len(frames) - len(good),
         snr_db=_snr_db(payload, frame.symbols, weight * received) if frame and received.any() else float("nan"),
         ideal_db=_snr_db(payload, ideal, weight * received) if received.any() else float("nan"),
-        channel_db=link.snr_db + 10 * float(np.log10(np.mean(weight))),
+        channel_db=link.snr_db + 10 * float(np.log10(np.mean(level))),
         frame=frame,
         ideal=ideal,
         payload=payload,
-        gain=at,
     )
 
 
