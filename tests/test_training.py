@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Training: it learns, it goes on exactly after a kill, and what it writes loads."""
 
+import dataclasses
 import json
 
 import pytest
@@ -45,6 +46,11 @@ def test_it_learns_and_the_codec_loads(config, tmp_path):
     assert [line["step"] for line in curve] == [8, 16, 24]
     assert curve[-1]["ground/8@10dB"] > curve[0]["ground/8@10dB"] + 1
     assert load_codec(folder).name == "tiny"
+
+
+def test_it_trains_over_described_channels(config, tmp_path):
+    over = dataclasses.replace(config, channels=["rician-k10", "shadowed-average"], steps=4, validate_every=4)
+    assert load_codec(train(over, tmp_path, progress=False)).name == "tiny"
 
 
 def test_a_killed_run_goes_on_exactly(config, tmp_path, monkeypatch):

@@ -24,7 +24,9 @@ def awgn(symbols: Tensor, variance: Tensor, generator: torch.Generator | None = 
 
 def rician_gain(shape: tuple[int, ...], k_factor: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Power |h|^2 of a Rician fade of mean power 1 with linear K (broadcast against ``shape``); K = 0 is Rayleigh."""
-    scatter = torch.randn((*shape, 2), generator=generator, device=k_factor.device) * (0.5 / (1 + k_factor)).sqrt()[..., None]
+    scatter = (
+        torch.randn((*shape, 2), generator=generator, device=k_factor.device) * (0.5 / (1 + k_factor)).sqrt()[..., None]
+    )
     line_of_sight = (k_factor / (1 + k_factor)).sqrt()
     return (scatter[..., 0] + line_of_sight).square() + scatter[..., 1].square()
 

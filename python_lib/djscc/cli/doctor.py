@@ -96,7 +96,7 @@ def checks() -> list[tuple[str, bool, Callable[[], tuple[bool, str]]]]:
         ("QT displays", False, lambda: _module("PyQt5.Qt", "apt-get install python3-pyqt5")),
         ("USRP (gr-uhd)", False, lambda: _module("gnuradio.uhd", APT)),
         ("Pluto (gr-iio)", False, lambda: _module("gnuradio.iio", APT)),
-        ("orbits (skyfield)", False, lambda: _module("skyfield", "pip install 'djscc[orbit]'")),
+        ("orbits (sgp4)", False, lambda: _module("sgp4", "pip install 'djscc[orbit]'")),
         ("attenuation (itur)", False, lambda: _module("itur", "pip install 'djscc[orbit]'")),
     ]
 

@@ -97,19 +97,11 @@ def add_commands(commands: Any) -> None:
 
 def run_link_budget(arguments: argparse.Namespace) -> int:
     from djscc.channels import load_channel
-    from djscc.channels.link_budget import link_budget, plot_link_budget
+    from djscc.channels.link_budget import format_link_budget, link_budget, plot_link_budget
 
     channel = load_channel(arguments.channel)
     rows = link_budget(channel, arguments.symbol_rate, arguments.step)
-    print(
-        "  time s   elev   range km   Doppler kHz   Hz/s   path dB   gas   cloud   rain   scint.   T sys K   Es/N0 dB"
-    )
-    for r in rows:
-        print(
-            f"{r.time_s:8.0f} {r.elevation_deg:6.1f} {r.range_km:10.0f} {r.doppler_hz / 1e3:13.2f} {r.doppler_rate_hz_s:6.0f}"
-            f" {r.free_space_db:9.2f} {r.gas_db:5.2f} {r.cloud_db:7.2f} {r.rain_db:6.2f} {r.scintillation_db:8.2f}"
-            f" {r.noise_temperature_k:9.0f} {r.snr_db:10.2f}"
-        )
+    print(format_link_budget(rows))
     if arguments.plot is not None:
         plot_link_budget(rows, arguments.plot, channel.name)
     options.write_json(arguments.json, [dataclasses.asdict(r) for r in rows])

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from djscc.channels import load_channel
 from djscc.codec import networks
 from djscc.codec.optimiser import Muon
 from djscc.codec.rate import RATE_FILE, fit_rate_model
@@ -165,6 +166,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     out.mkdir(parents=True, exist_ok=True)
     images = _tiles(config.data["train"])
     validation = _tiles(config.data["validation"], config.validation_tiles)
+    channels = [load_channel(name) for name in config.channels]
     torch.manual_seed(config.seed)
     model = Model(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
@@ -197,7 +199,8 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
         image = image.to(device).contiguous(memory_format=torch.channels_last)
         plan = draw(config, generator)
         symbols = encode(model.encoder, image, plan, bf16)
-        received, reliability = transmit(symbols, plan, config, generator)
+        described = channels[step % len(channels)] if channels else None
+        received, reliability = transmit(symbols, plan, config, generator, described)
         loss = torch.zeros((), device=device)
         for name, decoder in model.decoders.items():
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

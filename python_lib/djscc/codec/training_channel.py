@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from djscc.channels import ChannelDescription, SymbolChannel
 from djscc.channels import symbols as channel
 from djscc.codec.training_config import TrainingConfig
 
@@ -48,11 +49,16 @@ def draw(config: TrainingConfig, generator: torch.Generator) -> Draw:
 
 
 def transmit(
-    symbols: Tensor, plan: Draw, config: TrainingConfig | None, generator: torch.Generator
+    symbols: Tensor,
+    plan: Draw,
+    config: TrainingConfig | None,
+    generator: torch.Generator,
+    described: ChannelDescription | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Send (B, layers, h, w, 2) over the symbol-level channel; returns what arrives and its reliability.
 
-    With ``config`` None the channel is AWGN alone, the receiver knowing the noise variance.
+    With ``config`` None the channel is AWGN alone, the receiver knowing the noise variance. ``described`` is a channel of
+    ``djscc.channels`` to send over in place of noise and the built-in fading.
     """
     b, layers, h, w, _ = symbols.shape
     device = symbols.device
@@ -68,16 +74,20 @@ def transmit(
         def chosen(rate: float) -> Tensor:
             return (uniform() < rate).float()
 
-        # what an ideal equaliser leaves of a fade after de-interleaving: noise that differs from symbol to symbol
-        k_factor = 10 ** (0.3 + 1.7 * uniform()).expand(b, layers * h * w)
-        gain = channel.rician_gain((b, layers * h * w), k_factor, generator=None).clamp_min(1e-2)
-        fading = chosen(config.fading_rate)
-        variance = variance / (1 + fading * (gain - 1))
+        if described is None:
+            # what an ideal equaliser leaves of a fade after de-interleaving: noise that differs from symbol to symbol
+            k_factor = 10 ** (0.3 + 1.7 * uniform()).expand(b, layers * h * w)
+            gain = channel.rician_gain((b, layers * h * w), k_factor, generator=None).clamp_min(1e-2)
+            fading = chosen(config.fading_rate)
+            variance = variance / (1 + fading * (gain - 1))
         lost = (torch.rand((b, layers * h * w), generator=generator).to(device) < 0.5 * uniform()).float()
         known = known * (1 - chosen(config.erasure_rate) * lost)
         phase = torch.randn((b, 1), generator=generator).to(device) * 0.12 * chosen(config.phase_rate)
         flat = channel.rotate(flat, phase)
-    received = channel.awgn(flat, variance)
+    if described is None:
+        received = channel.awgn(flat, variance)
+    else:
+        received, variance = SymbolChannel(described, generator)(flat, plan.snr_db.to(device))
     if config is not None and config.estimate_error_db > 0:
         error = torch.randn((b, 1), generator=generator).to(device) * config.estimate_error_db
         variance = variance * 10 ** (error / 10)

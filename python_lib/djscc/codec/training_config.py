@@ -21,7 +21,8 @@ class ConfigError(DjsccError):
 @dataclass
 class TrainingConfig:
     """All of a training run. ``snr_db`` and ``layers_sent`` are the ranges that each image draws from, uniformly and
-    log-uniformly; the ``*_rate`` are the shares of images to which an impairment is applied."""
+    log-uniformly; the ``*_rate`` are the shares of images to which an impairment is applied. ``channels`` are presets or files
+    of ``djscc.channels``: each step goes over one of them in turn, in place of the fading that is built in."""
 
     name: str
     data: dict[str, list[str]]
@@ -49,6 +50,7 @@ class TrainingConfig:
     truncation_rate: float = 0.15
     erasure_rate: float = 0.15
     phase_rate: float = 0.2
+    channels: list[str] = field(default_factory=list)
     peak_weight: float = 0.0
     peak_power: float = 4.0
     decoder_weights: dict[str, float] = field(default_factory=dict)

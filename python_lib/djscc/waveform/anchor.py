@@ -65,35 +65,17 @@ def anchor(samples: Complex, sync: Synchronisation, known: Complex, matched: Mat
     energy = np.sum(np.abs(sent.reshape(count, -1)) ** 2, axis=1).astype(np.float64)
     gains = (symbols * sent.conj()).reshape(count, -1).sum(axis=1).astype(np.complex128) / energy
 
-    # Phases: a line, from the preamble's phase on; twice, so that the second has no wraps.
     middle = (size - 1) / 2
-    phase, rate = sync.phase / (2 * np.pi), 0.0
-    design = np.stack([np.ones(count), centres - middle], axis=1)
-    for _ in range(3):
-        turned = gains * np.exp(-2j * np.pi * (phase + rate * (centres - middle)))
-        reference = float(np.angle(np.sum(turned * energy))) / (2 * np.pi)
-        residue = np.angle(turned * np.exp(-2j * np.pi * reference)) / (2 * np.pi)
-        weight = np.abs(turned) * energy
-        step = np.linalg.lstsq(design * weight[:, None], residue * weight, rcond=None)[0]
-        phase, rate = phase + reference + float(step[0]), rate + float(step[1])
+    phase, rate = _phase_line(gains, energy, centres - middle, sync.phase / (2 * np.pi))
     line = np.exp(2j * np.pi * (phase + rate * (centres - middle)))
     amplitude = float(abs(np.sum(gains * line.conj() * energy)) / energy.sum())
 
     residual = symbols - np.repeat(gains, _SEGMENT) * sent
     noise = max(float(np.sum(np.abs(residual) ** 2)) / (size - count), 1e-30)
 
-    # Delay: the derivative, less what the known symbols themselves give without delay, on their curvature.
-    kernel = raised_cosine_slope(np.arange(-_REACH, _REACH + 1), matched.roll_off)
-    own = np.convolve(sent, kernel)[_REACH : _REACH + size]
     track = np.repeat(gains, _SEGMENT)
-    error = ((slopes - track * own) * (track * sent).conj()).real.reshape(count, -1).sum(axis=1)[1:-1]
-    bend = curvature(matched.roll_off) * float(np.sum(np.abs(track * sent) ** 2)) / count
-    lateness = error / bend
-    inside = (centres - middle)[1:-1]
-    weight_delay = 2 * bend / (noise + 1e-4 * amplitude**2)
-    normal = weight_delay * np.array([[inside.size, inside.sum()], [inside.sum(), np.sum(inside**2)]])
-    right = weight_delay * np.array([lateness.sum(), np.sum(lateness * inside)])
-    delay, drift = np.linalg.solve(normal + np.diag([0, 1 / DRIFT_PRIOR**2]), right)
+    floor = noise + 1e-4 * amplitude**2  # what the truncated pulse leaves counts as noise
+    delay, drift, normal = _delay_line(slopes, track, sent, centres - middle, floor, matched.roll_off)
 
     # Refer the segments' gains, taken at the old frequency, to the new one: its phase is 0 at sample 0 too.
     total = amplitude**2 * energy.sum() / noise
@@ -110,10 +92,45 @@ def anchor(samples: Complex, sync: Synchronisation, known: Complex, matched: Mat
         phase_variance=1 / (2 * total) / (2 * np.pi) ** 2,
         rate_variance=6 / (total * size**2) / (2 * np.pi) ** 2,
         delay=float(np.clip(delay, -0.5, 0.5)),
-        drift=float(drift),
+        drift=drift,
         delay_normal=normal,
         snr=amplitude**2 / noise,
         position=np.array([centres[g].mean() for g in groups]),
         gain=np.array([np.sum(gains[g] * energy[g]) / energy[g].sum() for g in groups]),
         energy=np.array([energy[g].sum() for g in groups]),
     )
+
+
+def _phase_line(gains: NDArray[np.complex128], energy: Float, position: Float, phase: float) -> tuple[float, float]:
+    """Phase in cycles at position 0 and its slope by symbols: least squares, from ``phase`` on."""
+    rate = 0.0
+    design = np.stack([np.ones(position.size), position], axis=1)
+    for _ in range(3):  # the last has no wraps
+        turned = gains * np.exp(-2j * np.pi * (phase + rate * position))
+        reference = float(np.angle(np.sum(turned * energy))) / (2 * np.pi)
+        residue = np.angle(turned * np.exp(-2j * np.pi * reference)) / (2 * np.pi)
+        weight = np.abs(turned) * energy
+        step = np.linalg.lstsq(design * weight[:, None], residue * weight, rcond=None)[0]
+        phase, rate = phase + reference + float(step[0]), rate + float(step[1])
+    return phase, rate
+
+
+def _delay_line(
+    slopes: Complex, track: NDArray[np.complex128], sent: Complex, position: Float, noise: float, roll_off: float
+) -> tuple[float, float, Float]:
+    """Delay in symbols at position 0, its slope by symbols, and the matrix of their normal equations.
+
+    From the derivative at the known symbols, less what these give themselves without delay, on their curvature. The first
+    and last segment are left out: the pulse of what is unknown beyond them reaches into them.
+    """
+    count = position.size
+    kernel = raised_cosine_slope(np.arange(-_REACH, _REACH + 1), roll_off)
+    own = np.convolve(sent, kernel)[_REACH : _REACH + sent.size]
+    error = ((slopes - track * own) * (track * sent).conj()).real.reshape(count, -1).sum(axis=1)[1:-1]
+    bend = curvature(roll_off) * float(np.sum(np.abs(track * sent) ** 2)) / count
+    lateness, inside = error / bend, position[1:-1]
+    weight = 2 * bend / noise
+    normal = weight * np.array([[inside.size, inside.sum()], [inside.sum(), np.sum(inside**2)]])
+    right = weight * np.array([lateness.sum(), np.sum(lateness * inside)])
+    delay, drift = np.linalg.solve(normal + np.diag([0, 1 / DRIFT_PRIOR**2]), right)
+    return float(delay), float(drift), normal
