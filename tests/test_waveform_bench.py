@@ -19,12 +19,12 @@ def test_sections_are_added_and_not_repeated(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(bench, "SECTIONS", {"first": measured, "second": measured})
     out = tmp_path / "results" / "waveform.json"
     assert bench.main(["first", "--scale", "0.5", "--out", str(out)]) == 0
-    assert bench.main(["--out", str(out)]) == 0
+    assert bench.main(["--resume", "--out", str(out)]) == 0
     assert runs == [0.5, 1.0]
     sections = json.loads(out.read_text())["sections"]
     assert sections["first"]["figure"] == 0.5
     assert sections["second"]["what"] == "A figure."
-    assert bench.main(["first", "--again", "--out", str(out)]) == 0
+    assert bench.main(["first", "--out", str(out)]) == 0
     assert runs == [0.5, 1.0, 1.0]
 
 

@@ -83,6 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
         if "file copy" in theirs:
             rows[-1]["times_a_file_copy"] = round(theirs["file copy"] / nanoseconds, 3)
     result = {
+        "command": "python -m djscc.channels.bench",
         "djscc": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the receiver against the figures asked of it, into results/waveform.json: python -m djscc.waveform.bench.
 
-Each section is written as soon as it is done, and skipped when it is there already (``--again`` repeats it), so that a run
-can be stopped and taken up.
+Each section is written as soon as it is done; with ``--resume`` those in the file are kept, so that a run can be stopped and
+taken up. A full run takes about 15 minutes of one core.
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("section", nargs="*", help=f"sections to run, of {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the frames and samples of a full run")
     parser.add_argument("--out", type=Path, default=Path("results/waveform.json"), help="file to write")
-    parser.add_argument("--again", action="store_true", help="repeat sections that the file has already")
+    parser.add_argument("--resume", action="store_true", help="keep the sections that the file has already")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.section if name not in SECTIONS]
     if unknown:
@@ -312,7 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
     results["command"] = "python -m djscc.waveform.bench"
     results.setdefault("sections", {})
     for name in options.section or SECTIONS:
-        if name in results["sections"] and not options.again:
+        if name in results["sections"] and options.resume:
             print(f"{name}: already in {options.out}", file=sys.stderr)
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
