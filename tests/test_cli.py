@@ -67,7 +67,11 @@ def test_the_same_seed_gives_the_same_result(tmp_path):
         (["evaluate", "--ratio", "1/12", "--snr", "0", "--data", "/nowhere"], 1, "/nowhere: no such folder"),
         ([*EVALUATE, "--snr", "0", "--codec", "nothing"], 1, "codec 'nothing' is not here"),
         ([*EVALUATE, "--snr", "0", "--channel", "vacuum"], 1, "vacuum"),
-        (["campaign", "/nowhere.yaml", "--run", "/tmp/never"], 1, "plan /nowhere.yaml: cannot be read"),
+        (
+            ["campaign", "/nowhere.yaml", "--run", "/tmp/never"],
+            1,
+            "/nowhere.yaml: no such file, and none of that name is shipped",
+        ),
         (["fit", "/nowhere"], 1, "no run there"),
         (["report", "/nowhere", "--out", "/tmp/never"], 1, "no run there"),
         (["transmit", "/nowhere.png", "--sink", "file:/tmp/never"], 1, "/nowhere.png: cannot be read"),
@@ -115,7 +119,18 @@ def test_a_picture_goes_through_a_file_and_comes_out_whole(picture, recording, t
     sent, got = load_image(picture).astype(float), load_image(received[0]).astype(float)
     assert got.shape == sent.shape
     assert 10 * np.log10(255**2 / ((sent - got) ** 2).mean()) > 24
-    assert json.loads((tmp_path / "r.json").read_text())["frames_received"] == 3
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (
+        report["frames_received"] == 3 and report["tiles_received"] == 12 and report["pictures"] == [str(received[0])]
+    )
+
+
+def test_a_folder_that_holds_a_run_is_not_added_to(recording, tmp_path, capsys):
+    assert code("receive", "--source", f"file:{recording}", "--run", tmp_path / "run") == 0
+    before = (tmp_path / "run" / "frames.jsonl").read_bytes()
+    assert code("receive", "--source", f"file:{recording}", "--run", tmp_path / "run") == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert (tmp_path / "run" / "frames.jsonl").read_bytes() == before
 
 
 def test_a_truncated_recording_gives_what_it_holds_and_is_said(recording, tmp_path, capsys):
@@ -125,6 +140,16 @@ def test_a_truncated_recording_gives_what_it_holds_and_is_said(recording, tmp_pa
     assert code("receive", "--source", f"file:{part}", "--run", tmp_path / "run") == 1
     assert "truncated recording" in capsys.readouterr().err
     assert len(list(RunLog(tmp_path / "run").records())) >= 1
+
+
+@pytest.mark.parametrize("share", [0.12, 0.2, 0.4])
+def test_a_recording_that_ends_inside_a_frame_says_what_lacks(recording, tmp_path, capsys, share):
+    data = recording.read_bytes()
+    part = tmp_path / "part.cf32"
+    part.write_bytes(data[: int(len(data) * share) // 8 * 8])
+    assert code("receive", "--source", f"file:{part}", "--run", tmp_path / "run") == 1
+    assert "it ends inside frame" in capsys.readouterr().err
+    assert list(RunLog(tmp_path / "run").records())[-1]["erased"] > 0.2
 
 
 def test_noise_is_no_frame(tmp_path, capsys):

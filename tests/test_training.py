@@ -93,7 +93,7 @@ def test_bad_configurations_are_named(tmp_path, capsys):
     with pytest.raises(ConfigError, match="'steps': write it as key=value"):
         TrainingConfig.load(DATA / "training" / "reference.yaml", ["steps"])
     assert main(["train", str(tmp_path / "none.yaml"), "--out", str(tmp_path / "o")]) == 1
-    assert "none.yaml: cannot be read" in capsys.readouterr().err
+    assert "none.yaml: no such file" in capsys.readouterr().err
 
 
 def test_normalised_power_counts_complex_symbols_that_are_sent():

@@ -273,3 +273,24 @@ def test_report_and_counters_are_json() -> None:
     got = receiver.push(np.concatenate([samples, MODULATOR.guard()]))
     assert json.loads(json.dumps(got[0].report.to_dict()))["lost_samples"] == 0
     assert json.loads(json.dumps(receiver.counters.to_dict()))["frames"] == 1
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.7, 0.95])
+def test_what_lies_beyond_the_end_of_the_stream_is_erased(share):
+    """However little of a frame there is, the symbols that were not received are said not to be, within one block of pilots."""
+    header = FrameHeader(
+        codec_id=1, scene_id=2, frame_number=0, tile_index=0, tiles_total=16, layers=(16,) * 16, symbols_per_layer=64,
+        tile_height=64, tile_width=64, bands=3, image_height=0, image_width=0, seed=3,
+    )  # fmt: skip
+    rng = np.random.default_rng(7)
+    payload = (rng.standard_normal((header.payload_symbols, 2)) @ [1, 1j] * np.sqrt(0.5)).astype(np.complex64)
+    samples = Modulator().modulate(header, payload)
+    receiver = Receiver()
+    cut = int(share * samples.size)
+    frames = receiver.push(samples[:cut]) + receiver.flush()
+    assert len(frames) == 1 and receiver.counters.truncated == 1
+    missing = (samples.size - cut) / samples.size
+    assert missing - 0.02 < frames[0].report.erased < missing / (1 - 0.16) + 0.05
+    got = frames[0].received
+    assert np.all(np.isinf(frames[0].noise_variance[~got]))
+    assert np.mean(np.abs(frames[0].symbols[got] - payload[got]) ** 2) < 0.01 if got.any() else True

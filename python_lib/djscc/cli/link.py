@@ -166,7 +166,8 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
         return 1
     told = "over the pass" if arguments.snr is None else f"{arguments.snr:g} dB"
     print(
-        f"{result['images']} of {result['images_sent']} tiles, {result['symbols_per_image']} symbols each, "
+        f"{result['images']} of {result['images_sent']} tiles, {result['symbols_per_image']} symbols each "
+        f"(k/n 1/{1 / result['ratio']:.4g}), "
         f"Es/N0 {told} (estimated {result['snr_est_db']:.2f} dB): PSNR {result['psnr_db']:.2f} dB, "
         f"SSIM {result['ssim']:.4f}, MS-SSIM {result['ms_ssim']:.4f}, LPIPS {result['lpips']:.4f}; "
         f"{result['frames_received']} of {result['frames_sent']} frames"

@@ -15,6 +15,10 @@ from djscc.campaign.plan import PlanError, parse_ratio
 from djscc.errors import DjsccError
 
 
+class MissingFileError(DjsccError):
+    """A file that is not there."""
+
+
 class OutputError(DjsccError):
     """A result file that cannot be written."""
 
@@ -37,6 +41,16 @@ def command(
 def shipped(kind: str) -> str:
     """Names of the YAML files of one kind that the library ships."""
     return ", ".join(sorted(path.stem for path in (DATA / kind).glob("*.yaml")))
+
+
+def named_file(kind: str, name: str) -> Path:
+    """The file that ``name`` stands for: a shipped one of this kind, or a path; MissingFileError when there is neither."""
+    path = DATA / kind / f"{name}.yaml"
+    if "/" not in name and path.is_file():
+        return path
+    if not Path(name).is_file():
+        raise MissingFileError(f"{name}: no such file, and none of that name is shipped (shipped are {shipped(kind)})")
+    return Path(name)
 
 
 def decibels(text: str) -> float:

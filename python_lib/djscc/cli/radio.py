@@ -106,7 +106,9 @@ def run_transmit(arguments: argparse.Namespace) -> int:
                     file.write(samples.astype("<c8").tobytes())
                     written += len(samples)
                 frames += len(source)
-            file.write(modulator.guard().astype("<c8").tobytes())
+            guard = modulator.guard()
+            file.write(guard.astype("<c8").tobytes())
+            written += len(guard)
     except OSError as error:
         raise StreamError(f"--sink {path}: cannot be written ({error.strerror}); choose another file") from error
     result = {"images": len(images), "frames_sent": frames, "samples": written, "codec_id": f"{codec.id:08x}"}
@@ -123,6 +125,8 @@ def run_receive(arguments: argparse.Namespace) -> int:
 
     path = _file_of(arguments.source, "--source")
     log = RunLog(arguments.run_folder)
+    if log.frames.exists():
+        raise StreamError(f"{log.folder}: holds a run already; give another --run folder")
     settings = _settings(arguments)
     log.start(
         {
@@ -149,7 +153,22 @@ def run_receive(arguments: argparse.Namespace) -> int:
                 break
         if samples is None:
             break
-    options.write_json(arguments.json, sum_up(sink.records) | {"counters": receiver.counters.to_dict()})
+    pictures = sorted(str(path) for path in (log.folder / "received").glob("*.png"))
+    total = sum_up(sink.records)
+    options.write_json(
+        arguments.json,
+        {
+            "frames_received": len(sink.records),
+            "tiles_received": sum(tile.get("erased", 1) < 1 for record in sink.records for tile in record["tiles"]),
+            "ratio": total["ratio"],
+            "on_air_ratio": total["on_air_ratio"],
+            "snr_est_db": total["snr_est_db"],
+            "pictures": pictures,
+            "counters": receiver.counters.to_dict(),
+        },
+    )
+    for picture in pictures:
+        print(picture)
     if problem is not None:
         raise problem
     if refused := [r["refused"] for r in sink.records if "refused" in r]:
@@ -158,17 +177,25 @@ def run_receive(arguments: argparse.Namespace) -> int:
         raise StreamError(
             f"{path}: no frame found; check --symbol-rate and --samples-per-symbol, and that it holds cf32 samples"
         )
-    truncated = [r for r in sink.records if r["erased"] > 0]
-    if truncated:
-        print(f"{len(truncated)} of {len(sink.records)} frames lack symbols; what lacks was taken as erased")
+    if receiver.counters.truncated and sink.records[-1]["erased"] > 0:
+        last = sink.records[-1]
+        raise StreamError(
+            f"{path}: truncated recording: it ends inside frame {last['frame_number']}, {100 * last['erased']:.0f} % of whose "
+            "symbols are missing and taken as erased; all else was received"
+        )
     return 0
 
 
 def _line(record: dict[str, Any], tiles: int) -> str:
     return (
-        f"frame {record['frame_number']}: {tiles} tiles, Es/N0 {record['snr_est_db']} dB, CFO {record['cfo_hz']} Hz, "
+        f"frame {record['frame_number']}: {tiles} tiles, Es/N0 {_rounded(record['snr_est_db'])} dB, "
+        f"CFO {_rounded(record['cfo_hz'])} Hz, "
         f"{100 * record['erased']:.1f} % erased" + (f", refused: {record['refused']}" if "refused" in record else "")
     )
+
+
+def _rounded(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1f}"
 
 
 def _settings(arguments: argparse.Namespace) -> Any:

@@ -81,9 +81,7 @@ def run_campaign(arguments: argparse.Namespace) -> int:
     from djscc.campaign.runner import run_campaign as run
     from djscc.campaign.summary import table
 
-    shipped = DATA / "plans" / f"{arguments.plan}.yaml"
-    path = shipped if "/" not in arguments.plan and shipped.is_file() else Path(arguments.plan)
-    plan = Plan.load(path, data=arguments.data, limit=arguments.limit)
+    plan = Plan.load(options.named_file("plans", arguments.plan), data=arguments.data, limit=arguments.limit)
     log = run(plan, arguments.run_folder, arguments.workers)
     records = list(log.records())
     print(table(records))

@@ -7,7 +7,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from djscc import DATA
 from djscc.cli import options
 
 
@@ -33,8 +32,6 @@ def run_train(arguments: argparse.Namespace) -> int:
     from djscc.codec.training import train
     from djscc.codec.training_config import TrainingConfig
 
-    shipped = DATA / "training" / f"{arguments.config}.yaml"
-    path = shipped if "/" not in arguments.config and shipped.is_file() else Path(arguments.config)
-    config = TrainingConfig.load(path, arguments.set)
+    config = TrainingConfig.load(options.named_file("training", arguments.config), arguments.set)
     print(train(config, arguments.out, arguments.device))
     return 0

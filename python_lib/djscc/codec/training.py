@@ -149,7 +149,12 @@ def validate(model: Model, images: Tensor, config: TrainingConfig, device: torch
 
 
 def _tiles(paths: list[str], limit: int | None = None) -> Tensor:
-    tiles = load_tiles([os.path.expandvars(p) for p in paths]).take(limit)
+    expanded = [os.path.expandvars(p) for p in paths]
+    if unset := [p for p in expanded if "$" in p]:
+        raise ConfigError(
+            f"data {unset[0]}: that environment variable is not set; EUROSAT is the folder of the shipped configurations' data"
+        )
+    tiles = load_tiles(expanded).take(limit)
     return torch.from_numpy(tiles.images).permute(0, 3, 1, 2).contiguous()
 
 

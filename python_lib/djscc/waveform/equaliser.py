@@ -78,9 +78,11 @@ def equalise(
     payload_symbols: int,
     matched: MatchedFilter,
     tracker: PilotTracker,
+    available: int | None = None,
 ) -> Equalised:
     """Track, resample and equalise the frame in ``samples``, whose ``header`` symbols are known by now.
 
+    ``available`` is how many blocks the samples hold where the stream ended within the frame (more than the header's).
     ``matched`` takes runs of half a block. Working range: flat channels, as tracked by ``tracker``.
     """
     data_symbols = header.size + payload_symbols
@@ -92,6 +94,8 @@ def equalise(
     base = anchor(samples, sync, compose(header)[:-TAIL_SYMBOLS], matched)
     track = tracker(samples, base, min(header_blocks, blocks - 1), blocks, total - TAIL_SYMBOLS)
     whole, truncated = _whole_blocks(base, track, blocks)
+    if available is not None and available < whole:
+        whole, truncated = available, True
     if truncated:
         track = track.until(whole)
     offset, slope = _fit_delay(base, track)

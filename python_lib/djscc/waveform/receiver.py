@@ -83,6 +83,7 @@ class Receiver:
         self._need = self._cursor + self._detector.block  # samples that the next step waits for
         self._sync: Synchronisation | None = None  # a frame being received, instants counted from _origin
         self._origin = at
+        self._stream_end: int | None = None  # number of samples in the stream, once it has ended
         self._base: BaseHeader | None = None
         self._header: FrameHeader | None = None
 
@@ -102,6 +103,7 @@ class Receiver:
         """End of the stream: deliver what there is, as if silence followed, and start afresh."""
         end = self._buffer.end
         frames: list[ReceivedFrame] = []
+        self._stream_end = end
         while self._cursor < end:
             if self._buffer.end < self._need:
                 self._buffer.append(np.zeros(self._need - self._buffer.end, np.complex64))
@@ -205,8 +207,17 @@ class Receiver:
         samples = self._buffer.take(self._origin, self._need).copy()
         known = encode_header(header)
         start, sps = int(sync.start), self._sps
-        correct_samples(samples, slice(start + PREAMBLE_SYMBOLS * sps, samples.size - (PULSE_SPAN + 16) * sps), sps)
-        result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker)
+        held, available = samples.size, None
+        if self._stream_end is not None and self._stream_end < self._need:
+            held = self._stream_end - self._origin
+            symbols_held = (held - start) // sps - PULSE_SPAN - PREAMBLE_SYMBOLS
+            available = max(symbols_held // BLOCK_SYMBOLS, 0)
+            if available >= data_blocks(known.size + header.payload_symbols):
+                available = None
+            elif available <= data_blocks(known.size):
+                return self._nothing(header, sync)
+        correct_samples(samples, slice(start + PREAMBLE_SYMBOLS * sps, held - (PULSE_SPAN + 16) * sps), sps)
+        result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker, available)
         symbols, variance, received = from_air(result.symbols, result.noise_variance, result.received, header.seed)
         nearest = int(np.rint(sync.start))
         report = FrameReport(
@@ -227,6 +238,26 @@ class Receiver:
         self._count(header, report, result.truncated)
         self._resume(self._origin + max(int(result.end), int(sync.start) + PREAMBLE_SYMBOLS * self._sps))
         return ReceivedFrame(header, symbols, variance, received, report)
+
+    def _nothing(self, header: FrameHeader, sync: Synchronisation) -> ReceivedFrame:
+        """A frame of which the stream held little more than the header: all of its payload is erased."""
+        count = header.payload_symbols
+        report = FrameReport(
+            sample_index=self._origin + int(np.rint(sync.start)),
+            timing=sync.start - float(np.rint(sync.start)),
+            cfo_hz=sync.frequency * self.settings.sample_rate,
+            doppler_rate=0.0,
+            clock_ppm=0.0,
+            gain_db=float("nan"),
+            phase=sync.phase,
+            snr_db=float("nan"),
+            lost_samples=0,
+            erased=1.0,
+        )
+        self._count(header, report, True)
+        self._resume(self._need)
+        erased = np.zeros(count, np.bool_)
+        return ReceivedFrame(header, np.zeros(count, np.complex64), np.full(count, np.inf, np.float32), erased, report)
 
     def _count(self, header: FrameHeader, report: FrameReport, truncated: bool) -> None:
         counters = self.counters
