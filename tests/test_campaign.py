@@ -6,15 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from djscc.campaign import Plan, PlanError, RunError, RunLog, parse_ratio
+from djscc.campaign import Plan, PlanError, RunError, RunLog, parse_ratio, runner
 from djscc.campaign.reception import FrameSink
 from djscc.campaign.runner import run_campaign
 from djscc.campaign.scenes import Scenes, chequer
 from djscc.campaign.sender import FrameSource
 from djscc.campaign.summary import sum_up, table
 from djscc.errors import DjsccError
-from djscc.imagery import TileSet, cut
+from djscc.imagery import TileSet, cut, paste
 from djscc.waveform import FrameReport, ReceivedFrame
+from PIL import Image
 
 REPORT = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=10.0, lost_samples=0, erased=0.0)
 
@@ -94,6 +95,12 @@ def test_bad_ratios_are_named(text):
         ("name: x\nratios: [1/4]\nsnr_db: [.nan]\n", "dB between"),
         ("name: x\nratios: [1/4]\nsnr_db: [0]\nsnr: 3\n", "unknown setting snr;"),
         ("name: x\nratios: [1/4]\nsnr_db: [0]\nlevel: air\n", "level 'air' is unknown"),
+        ("name: x\nratios: [1/4]\nsnr_db: [0]\nmetrics: [sharpness]\n", "sharpness are unknown"),
+        ("name: x\nratios: [1/4]\nsnr_db: [0]\ntiles_per_frame: 0\n", "at least 1"),
+        ("name: x\nratios: [1/4]\nsnr_db: [0]\nimpairments: 3\n", "must be a mapping, such as"),
+        ("name: x\nratios: [1/4]\nsnr_db: [0]\nsymbol_rate: fast\n", "fast"),
+        ("name: x\nratios: [1/4]\nsnr_db: [0]\nchannels: [my channel.yaml]\n", "safe as file names"),
+        ("name: x\nratios: [1/4]\nsnr_db: [0]\nchannels: [a/c.yaml, b/c.yaml]\n", "names of their own"),
         ("[1, 2]", "must be a mapping"),
         ("a: [", "cannot be read as YAML"),
     ],
@@ -156,6 +163,8 @@ def test_an_unknown_codec_is_refused_and_logged(codec, landsat, tmp_path):
 def test_a_header_that_does_not_fit_the_codec_is_refused(codec, landsat):
     header, payload = next(iter(FrameSource(landsat.take(1), codec, 4)))
     lying = dataclasses.replace(header, tile_height=4096, tile_width=4096)
+    assert "are above 1048576 pixels" in FrameSink([codec]).accept(exact(lying, payload))["refused"]
+    lying = dataclasses.replace(header, tile_height=128, tile_width=128)
     assert "do not fit codec" in FrameSink([codec]).accept(exact(lying, payload))["refused"]
 
 
@@ -168,6 +177,22 @@ def test_an_image_is_put_together_and_what_lacks_is_chequered(codec):
     got = Scenes().add(header, pieces, arrived)
     assert np.array_equal(got[:64], image[:64]) and np.array_equal(got[64:, 128:], image[64:, 128:])
     assert np.array_equal(got[64:, 64:128], chequer(100, 150, 3)[64:, 64:128])
+
+
+def test_a_late_tile_does_not_undo_a_picture(codec, tmp_path):
+    """Five images in turn, of which four are kept open: the first goes on from what was saved of it."""
+    rng = np.random.default_rng(2)
+    pieces = rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    scenes, log = Scenes(), RunLog(tmp_path)
+    for number in (1, 2, 3, 4, 5, 1):
+        tiles = TileSet(pieces, tuple("abcd"))
+        header = dataclasses.replace(FrameSource(tiles, codec, 4, image_size=(128, 128)).header(0), scene_id=number)
+        arrived = (
+            np.ones(4, bool) if number != 1 or len(list(tmp_path.glob("s1.png"))) == 0 else np.array([1, 0, 0, 0], bool)
+        )
+        image = scenes.add(header, pieces, arrived, log.picture_path(f"s{number}"))
+        log.save_picture(image, f"s{number}")
+    assert np.array_equal(image, paste(pieces, 128, 128))
 
 
 def test_a_header_cannot_fill_the_memory(codec, landsat):
@@ -197,8 +222,6 @@ def test_a_campaign_logs_every_tile_of_every_point(plan, tmp_path):
 
 def test_a_stopped_campaign_goes_on_and_counts_nothing_twice(plan, tmp_path, monkeypatch):
     whole = run_campaign(plan, tmp_path / "whole", workers=1, progress=False)
-    import djscc.campaign.runner as runner
-
     real, calls = runner._run, []
 
     def dies(*arguments):
@@ -218,6 +241,50 @@ def test_a_stopped_campaign_goes_on_and_counts_nothing_twice(plan, tmp_path, mon
         return {(t["point"], t["index"]): t["psnr_db"] for t in run.tiles()}
 
     assert values(log) == values(whole)
+
+
+def test_points_that_lie_close_are_not_taken_for_one(plan, tmp_path):
+    log = run_campaign(dataclasses.replace(plan, snr_db=(0.2, 0.25), ratios=(1 / 24,)), tmp_path, 1, progress=False)
+    assert len(list(log.records())) == 2
+
+
+def test_a_point_that_was_stopped_in_the_middle_is_run_again(plan, tmp_path, monkeypatch):
+    small = dataclasses.replace(plan, ratios=(1 / 24,), snr_db=(10.0,), tiles_per_frame=2, repeat=2)
+    real, calls = FrameSink.accept, []
+
+    def dies(self, frame):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, frame)
+
+    monkeypatch.setattr(FrameSink, "accept", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(small, tmp_path, 1, progress=False)
+    assert len(list(RunLog(tmp_path).records())) == 2
+    log = run_campaign(small, tmp_path, 1, progress=False)
+    assert [r["frame_number"] for r in log.records()] == [0, 1, 2, 3]
+    assert len(log.tiles()) == 8
+
+
+def test_other_tiles_under_the_same_name_are_noticed(plan, tmp_path):
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    for value in (10, 200):
+        Image.new("RGB", (64, 64), (value, 0, 0)).save(folder / "a.png")
+        changed = dataclasses.replace(plan, data=str(folder), limit=None)
+        if value == 10:
+            run_campaign(changed, tmp_path / "run", 1, progress=False)
+            runner._tiles.cache_clear()
+        else:
+            with pytest.raises(RunError, match="scene: "):
+                run_campaign(changed, tmp_path / "run", 1, progress=False)
+
+
+def test_a_channel_that_is_not_there_stops_the_campaign_before_it_starts(plan, tmp_path):
+    with pytest.raises(DjsccError, match="vacuum"):
+        run_campaign(dataclasses.replace(plan, channels=("awgn", "vacuum")), tmp_path, 1, progress=False)
+    assert not (tmp_path / "frames.jsonl").exists()
 
 
 def test_workers_give_the_same_as_one_process(plan, tmp_path):

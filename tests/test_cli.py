@@ -61,6 +61,9 @@ def test_the_same_seed_gives_the_same_result(tmp_path):
     [
         ([*EVALUATE, "--snr", "abc"], 2, "'abc' is no number"),
         ([*EVALUATE, "--snr", "nan"], 2, "'nan' is not finite"),
+        ([*EVALUATE, "--snr", "0", "--seed", "-1"], 2, "'-1' is no whole number"),
+        (["link-budget", "leo-600km-x-band", "--step", "0"], 1, "--step 0"),
+        (["loopback", "--ratio", "1/12", "--snr", "0", "--run", "/proc/djscc"], 1, "/proc/djscc"),
         (["evaluate", "--ratio", "7", "--snr", "0"], 2, "ratio '7'"),
         (["evaluate", "--snr", "0"], 2, "--ratio"),
         (["evaluate", "--ratio", "1/2", "--snr", "0"], 1, "ratio 0.5: codec adaptive offers"),
@@ -170,8 +173,9 @@ def test_an_unknown_codec_id_is_said_and_what_came_is_logged(recording, tmp_path
 
 def test_doctor_names_what_is_there(capsys):
     code("doctor")
-    text = capsys.readouterr().out
-    assert "torch" in text and "codecs" in text
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("torch", "codecs", "numpy", "scipy"):
+        assert next(line for line in lines if line.split()[1] == name).startswith("ok")
 
 
 def test_shipped_plans_load():

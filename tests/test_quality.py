@@ -73,7 +73,7 @@ def test_wrong_input_is_named(pair):
         measure(*pair, ["sharpness"])
     with pytest.raises(ValueError, match="shape"):
         measure(pair[0], pair[1][:, :32])
-    with pytest.raises(ValueError, match="window of 11"):
+    with pytest.raises(ValueError, match="takes 11 x 11"):
         measure(pair[0][:, :8, :8], pair[1][:, :8, :8], ["ssim"])
 
 

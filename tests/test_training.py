@@ -68,8 +68,17 @@ def test_a_killed_run_goes_on_exactly(config, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "augment", killed)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "parts", progress=False)
-    monkeypatch.setattr(training, "augment", real)
+    with (tmp_path / "parts" / "curve.jsonl").open("a") as curve:
+        curve.write('{"step": 9, "l')  # torn by the kill
+    steps = []
+    monkeypatch.setattr(training, "augment", lambda image, generator: steps.append(1) or real(image, generator))
     train(config, tmp_path / "parts", progress=False)
+    assert len(steps) == 24 - 8  # from the checkpoint on, not from the start
+    assert [json.loads(line)["step"] for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()] == [
+        8,
+        16,
+        24,
+    ]
     whole, parts = (load_file(tmp_path / run / "checkpoint.safetensors") for run in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[k], parts[k]) for k in whole)

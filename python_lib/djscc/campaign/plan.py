@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,7 +15,9 @@ from typing import Any
 import yaml
 
 from djscc import DATA
+from djscc.campaign.runlog import SAFE_NAME
 from djscc.errors import DjsccError
+from djscc.quality import METRICS
 
 LEVELS = ("flowgraph", "symbols")
 
@@ -52,9 +55,9 @@ class Point:
     @property
     def key(self) -> str:
         """The point's name, which is safe as a file name."""
-        codec, channel = (Path(n).stem for n in (self.codec, self.channel))
-        snr = "link" if self.snr_db is None else f"{self.snr_db:+05.1f}"
-        return f"{codec}_{channel}_r{self.ratio:.4f}_snr{snr}_s{self.seed}"
+        codec, channel = Path(self.codec).name, Path(self.channel).name.removesuffix(".yaml")
+        snr = "link" if self.snr_db is None else f"{self.snr_db:+g}"
+        return f"{codec}_{channel}_r{self.ratio:.6g}_snr{snr}_s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -106,14 +109,34 @@ class Plan:
             for key, kind in (("snr_db", float), ("seeds", int), ("codecs", str), ("channels", str), ("metrics", str)):
                 if key in raw:
                     raw[key] = tuple(kind(v) for v in _listed(raw[key]))
+            for key in ("tiles_per_frame", "repeat", "pictures"):
+                if key in raw:
+                    raw[key] = int(raw[key])
+            if "symbol_rate" in raw:
+                raw["symbol_rate"] = float(raw["symbol_rate"])
             plan = Plan(**raw)
         except (TypeError, ValueError) as error:
             raise PlanError(f"plan {path}: {error}") from error
         if plan.level not in LEVELS:
             raise PlanError(f"plan {path}: level {plan.level!r} is unknown; known are {', '.join(LEVELS)}")
-        if bad := [s for s in plan.snr_db if not (math.isfinite(s) and -100 < s < 100)]:
-            raise PlanError(f"plan {path}: snr_db {bad} is not in dB between -100 and 100")
+        plan._check(f"plan {path}")
         return plan
+
+    def _check(self, where: str) -> None:
+        if bad := [s for s in self.snr_db if not (math.isfinite(s) and -100 < s < 100)]:
+            raise PlanError(f"{where}: snr_db {bad} is not in dB between -100 and 100")
+        if unknown := sorted(set(self.metrics) - set(METRICS)):
+            raise PlanError(f"{where}: metrics {', '.join(unknown)} are unknown; known are {', '.join(METRICS)}")
+        if min(self.tiles_per_frame, self.repeat, self.pictures + 1) < 1 or min((*self.seeds, 0)) < 0:
+            raise PlanError(f"{where}: tiles_per_frame and repeat must be at least 1, pictures and seeds at least 0")
+        if not isinstance(self.impairments, dict):
+            raise PlanError(f"{where}: impairments {self.impairments!r} must be a mapping, such as {{cfo_hz: 1000}}")
+        keys = Counter(point.key for point in self.points())
+        if wrong := [key for key, count in keys.items() if count > 1 or not SAFE_NAME.match(key)]:
+            raise PlanError(
+                f"{where}: points need names of their own that are safe as file names, {wrong[0]!r} is not; name codecs and "
+                "channel files apart, in letters, digits and -_.+"
+            )
 
     def points(self) -> Iterator[Point]:
         """Every point of the plan, in a fixed order."""

@@ -20,6 +20,7 @@ from djscc.imagery import TileSet
 from djscc.waveform import FrameReport, ReceivedFrame, WaveformSettings
 
 if TYPE_CHECKING:
+    from djscc.channels import SymbolChannel
     from djscc.channels.satellite_pass import SatellitePass
 
 
@@ -61,7 +62,9 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
     channel = channel_of(plan, point)
     if plan.level == "symbols":
         assert point.snr_db is not None  # channel_of saw to it
-        _symbol_level(source, sink, channel, point.snr_db, point.seed)
+        from djscc.channels import SymbolChannel
+
+        _symbol_level(source, sink, SymbolChannel(channel, point.seed, symbol_rate=plan.symbol_rate), point.snr_db)
     else:
         _flowgraph(source, sink, channel, settings, point.seed)
     arrived = {record["frame_number"] for record in sink.records}
@@ -87,12 +90,9 @@ def truth_of(flight: SatellitePass, settings: WaveformSettings) -> Callable[[Fra
     return truth
 
 
-def _symbol_level(source: FrameSource, sink: FrameSink, channel: ChannelDescription, snr_db: float, seed: int) -> None:
+def _symbol_level(source: FrameSource, sink: FrameSink, symbol_channel: SymbolChannel, snr_db: float) -> None:
     import torch
 
-    from djscc.channels import SymbolChannel
-
-    symbol_channel = SymbolChannel(channel, seed)
     exact = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=snr_db, lost_samples=0, erased=0.0)
     for header, payload in source:
         sent = torch.view_as_real(torch.from_numpy(payload)).split(

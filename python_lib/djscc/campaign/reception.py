@@ -18,6 +18,7 @@ from djscc.imagery import TileSet
 from djscc.quality import METRICS, measure
 from djscc.waveform import FrameHeader, FrameReport, Modulator, ReceivedFrame, WaveformSettings
 
+MAXIMUM_TILE_PIXELS = 1 << 20  # a header may claim any size: refuse what would fill the memory
 MISSING = 128  # grey level of what did not arrive
 
 
@@ -120,6 +121,14 @@ class FrameSink:
         if header.codec_id not in self.codecs:
             self.codecs[header.codec_id] = load_codec_by_id(header.codec_id, self.decoder)
         codec = self.codecs[header.codec_id]
+        if header.tile_height * header.tile_width > MAXIMUM_TILE_PIXELS:
+            raise CodecError(
+                f"tiles of {header.tile_height} x {header.tile_width} are above {MAXIMUM_TILE_PIXELS} pixels"
+            )
+        if codec.fixed and min(header.layers) < codec.layers:
+            raise CodecError(
+                f"codec {codec.name} decodes {codec.layers} layers only, the frame has {min(header.layers)}"
+            )
         per_layer = codec.symbols_per_layer(header.tile_height, header.tile_width)
         if (header.bands, header.symbols_per_layer) != (codec.bands, per_layer) or max(header.layers) > codec.layers:
             raise CodecError(
@@ -187,7 +196,8 @@ class FrameSink:
             folder = self.point.get("point") or f"scene-{header.scene_id:08x}"
             if self.picture_folders == "by frame":
                 folder = f"{folder}_f{header.frame_number:05d}"
-            image = self.scenes.add(header, tiles, np.array([entry["erased"] < 1 for entry in entries]))
+            arrived = np.array([entry["erased"] < 1 for entry in entries])
+            image = self.scenes.add(header, tiles, arrived, self.log.picture_path("received", folder))
             if image is not None:
                 self.log.save_picture(image, "received", folder)
             else:

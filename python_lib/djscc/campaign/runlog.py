@@ -53,7 +53,9 @@ class RunLog:
             settings = yaml.safe_load(file.read_text())
         except yaml.YAMLError as error:
             raise RunError(f"{file}: not YAML ({error}); restore it, frames.jsonl is untouched") from error
-        return settings if isinstance(settings, dict) else {}
+        if not isinstance(settings, dict) or not isinstance(settings.get("settings"), dict):
+            raise RunError(f"{file}: not a run's settings; restore it, or move the folder away")
+        return settings
 
     def start(self, settings: Mapping[str, Any]) -> None:
         """Write run.yaml, or, when the run is there already, check that it is the same run.
@@ -75,19 +77,33 @@ class RunLog:
             {"started": now(), "versions": versions, "machine": platform.machine(), "settings": plain}, sort_keys=False
         )
         temporary = self.folder / "run.yaml.tmp"
-        temporary.write_text(text)
-        temporary.replace(self.folder / "run.yaml")
+        try:
+            temporary.write_text(text)
+            temporary.replace(self.folder / "run.yaml")
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: cannot be written ({error.strerror}); choose another --run folder"
+            ) from error
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one frame to the log, on disk when this returns."""
         line = json.dumps(record, allow_nan=False, separators=(",", ":"))
-        descriptor = os.open(self.frames, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(self.frames, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RunError(
+                f"{self.frames}: cannot be opened ({error.strerror}); choose another --run folder"
+            ) from error
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             # one write, so that several processes may append to one log
-            os.write(descriptor, b"\n" * torn + line.encode() + b"\n")
+            data = b"\n" * torn + line.encode() + b"\n"
+            if os.write(descriptor, data) != len(data):
+                raise RunError(f"{self.frames}: the disk is full; make room, then run the same command again")
             os.fsync(descriptor)
+        except OSError as error:
+            raise RunError(f"{self.frames}: cannot be written ({error.strerror}); what it holds is kept") from error
         finally:
             os.close(descriptor)
 
@@ -121,16 +137,24 @@ class RunLog:
             out += [frame | tile for tile in record.get("tiles", ())]
         return out
 
-    def save_picture(self, image: NDArray[np.uint8], *parts: str) -> Path:
-        """Write a PNG at ``parts`` (folders and a name, each a safe file name) below the run folder."""
+    def picture_path(self, *parts: str) -> Path:
+        """Where the picture of a name is; RunError for parts that are no safe file names."""
         for part in parts:
             if not SAFE_NAME.match(part):
                 raise RunError(f"{part!r} is no safe file name")
-        path = self.folder.joinpath(*parts).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(temporary, format="PNG")
-        temporary.replace(path)
+        *folders, name = parts
+        return self.folder.joinpath(*folders, f"{name}.png")
+
+    def save_picture(self, image: NDArray[np.uint8], *parts: str) -> Path:
+        """Write a PNG at ``parts`` (folders and a name, each a safe file name) below the run folder."""
+        path = self.picture_path(*parts)
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(temporary, format="PNG")
+            temporary.replace(path)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written ({error.strerror}); the log is kept") from error
         return path
 
 

@@ -16,8 +16,10 @@ from typing import Any
 from tqdm import tqdm
 
 from djscc.campaign.plan import Plan, Point, resolve_data
+from djscc.campaign.points import channel_of
 from djscc.campaign.reception import save_originals
 from djscc.campaign.runlog import RunError, RunLog
+from djscc.campaign.sender import scene_id
 from djscc.codec import load_codec
 from djscc.imagery import TileSet, load_tiles
 
@@ -48,17 +50,20 @@ def run_campaign(plan: Plan, folder: str | Path, workers: int | None = None, pro
     """
     log = RunLog(folder)
     tiles = _tiles(plan.data, plan.limit)
-    codec_ids = {name: f"{load_codec(name, plan.decoder).id:08x}" for name in plan.codecs}
+    codecs = {name: load_codec(name, plan.decoder) for name in plan.codecs}
     for point in plan.points():  # refuse a plan that cannot be run before anything is sent
-        load_codec(point.codec, plan.decoder).layers_for_ratio(point.ratio)
-    log.start(plan.to_dict() | {"codec_ids": codec_ids, "tiles": len(tiles)})
+        codecs[point.codec].layers_for_ratio(point.ratio)
+        channel_of(plan, point)
+    codec_ids = {name: f"{codec.id:08x}" for name, codec in codecs.items()}
+    log.start(plan.to_dict() | {"codec_ids": codec_ids, "tiles": len(tiles), "scene": f"{scene_id(tiles.images):08x}"})
     save_originals(log, tiles, plan.pictures)
-    logged = Counter(r["point"] for r in log.records()) if log.frames.exists() else Counter()
-    frames = -(-len(tiles) // plan.tiles_per_frame)
+    logged = Counter(r.get("point") for r in log.records()) if log.frames.exists() else Counter()
+    frames = plan.repeat * -(-len(tiles) // plan.tiles_per_frame)
     points = list(plan.points())
     todo = [p for p in points if logged[p.key] < frames]
-    workers = max(1, min(workers or os.cpu_count() or 1, len(todo)))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    cores = len(os.sched_getaffinity(0))
+    workers = max(1, min(workers or cores, len(todo)))
+    threads = max(1, cores // workers)
     with tqdm(total=len(points), initial=len(points) - len(todo), unit="point", disable=not progress) as bar:
         if workers == 1:
             for point in todo:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from djscc.imagery import load_image
 from djscc.imagery.tiling import grid
 from djscc.waveform import FrameHeader
 
@@ -15,9 +18,17 @@ OPEN_SCENES = 4  # images that are kept open for late frames
 
 def chequer(height: int, width: int, bands: int) -> NDArray[np.uint8]:
     """The picture of what is missing: grey squares of 8 pixels, which no sensor makes."""
-    rows, columns = np.arange(height)[:, None] // 8, np.arange(width)[None] // 8
-    grey = np.where((rows + columns) % 2 == 0, 96, 160).astype(np.uint8)
+    rows, columns = (np.arange(height) // 8 % 2).astype(bool), (np.arange(width) // 8 % 2).astype(bool)
+    grey = np.where(rows[:, None] == columns[None], np.uint8(96), np.uint8(160))
     return np.repeat(grey[:, :, None], bands, axis=2)
+
+
+def _begun(saved: Path | None, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    if saved is not None and saved.is_file():
+        image = load_image(saved)
+        if image.shape == shape:
+            return image.copy()
+    return chequer(*shape)
 
 
 class Scenes:
@@ -27,9 +38,12 @@ class Scenes:
         self._open: dict[int, NDArray[np.uint8]] = {}
 
     def add(
-        self, header: FrameHeader, tiles: NDArray[np.uint8], arrived: NDArray[np.bool_]
+        self, header: FrameHeader, tiles: NDArray[np.uint8], arrived: NDArray[np.bool_], saved: Path | None = None
     ) -> NDArray[np.uint8] | None:
-        """Paste a frame's tiles (those that ``arrived``); returns the image as it stands, or None when the tiles are no image."""
+        """Paste a frame's tiles (those that ``arrived``); returns the image as it stands, or None when the tiles are no image.
+
+        ``saved`` is where an earlier state of the image may lie: a scene that is no longer open goes on from there.
+        """
         height, width, tile_height, tile_width = (
             header.image_height,
             header.image_width,
@@ -45,7 +59,7 @@ class Scenes:
         if image is None or image.shape != (height, width, header.bands):
             while len(self._open) >= OPEN_SCENES:
                 self._open.pop(next(iter(self._open)))
-            image = self._open[header.scene_id] = chequer(height, width, header.bands)
+            image = self._open[header.scene_id] = _begun(saved, (height, width, header.bands))
         for offset in np.flatnonzero(arrived):
             row, column = divmod(header.tile_index + int(offset), columns)
             if row >= rows:

@@ -17,7 +17,11 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def sum_up(records: Collection[dict[str, Any]]) -> dict[str, Any]:
-    """Result keys of one run: means over images, counts of frames, and ``per_image`` values (None where it was lost)."""
+    """Result keys of one run: means over images, counts of frames, and ``per_image`` values (None where it was lost).
+
+    Means are over the tiles of frames that were received; a tile of which every symbol was erased counts as grey. So read
+    them beside ``frames_received``.
+    """
     received = [r for r in records if r["received"]]
     tiles = [tile for r in records for tile in r["tiles"]]
     measured = [t for t in tiles if t.get("psnr_db") is not None]
@@ -40,12 +44,17 @@ def sum_up(records: Collection[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(records: Iterable[dict[str, Any]], metric: str = "psnr_db") -> str:
-    """A text table of the mean of ``metric``: a row for each codec, channel and ratio, a column for each Es/N0."""
+    """A text table of the mean of ``metric``: a row for each codec, channel and ratio, a column for each Es/N0.
+
+    Over a satellite pass the columns are of 1 dB.
+    """
     cells: dict[tuple[str, str, float], dict[float, list[float]]] = {}
     lost = 0
     for r in records:
         row = cells.setdefault((r["codec"], r.get("channel") or "-", round(r["ratio"], 5)), {})
-        cell = row.setdefault(r["snr_db"], [])
+        if r.get("snr_db") is None:
+            continue
+        cell = row.setdefault(float(round(r["snr_db"])) if r.get("elevation_deg") is not None else r["snr_db"], [])
         cell += [t[metric] for t in r["tiles"] if t.get(metric) is not None]
         lost += not r["received"]
     columns = sorted({snr for row in cells.values() for snr in row})

@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from djscc.campaign.plan import Plan, Point, resolve_data
+from djscc.campaign.plan import Plan, PlanError, Point, resolve_data
 from djscc.campaign.runlog import RunLog
 from djscc.cli import options
 
@@ -99,6 +99,8 @@ def run_link_budget(arguments: argparse.Namespace) -> int:
     from djscc.channels import load_channel
     from djscc.channels.link_budget import format_link_budget, link_budget, plot_link_budget
 
+    if arguments.step <= 0:
+        raise PlanError(f"--step {arguments.step:g}: give seconds above 0")
     channel = load_channel(arguments.channel)
     rows = link_budget(channel, arguments.symbol_rate, arguments.step)
     print(format_link_budget(rows))
@@ -119,7 +121,9 @@ def run_loopback(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     from djscc.campaign.points import run_point
     from djscc.campaign.reception import save_originals
+    from djscc.campaign.sender import scene_id
     from djscc.campaign.summary import sum_up
+    from djscc.codec import load_codec
     from djscc.imagery import load_tiles
 
     given = {"cfo_hz": "cfo", "clock_ppm": "ppm", "delay_samples": "delay", "orbit.time_scale": "time_scale"}
@@ -147,7 +151,8 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     log = None
     if folder is not None:
         log = RunLog(folder)
-        log.start(plan.to_dict())
+        codec_ids = {arguments.codec: f"{load_codec(arguments.codec, arguments.decoder).id:08x}"}
+        log.start(plan.to_dict() | {"codec_ids": codec_ids, "scene": f"{scene_id(tiles.images):08x}"})
         save_originals(log, tiles, plan.pictures)
     point = Point(arguments.codec, arguments.channel, arguments.ratio, arguments.snr, arguments.seed)
     records = run_point(plan, point, tiles, log)

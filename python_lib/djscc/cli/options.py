@@ -84,6 +84,17 @@ def count(text: str) -> int:
     return value
 
 
+def seed(text: str) -> int:
+    """A seed: a whole number from 0 to 2^63 - 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1 << 63:
+        _refuse(f"{text!r} is no whole number from 0 to 2^63 - 1")
+    return value
+
+
 def ratio(text: str) -> float:
     """A ratio like 1/12."""
     try:
@@ -106,10 +117,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=count, metavar="N", help="take N tiles, spread evenly over the folder")
 
 
-def add_codec(parser: argparse.ArgumentParser) -> None:
+def add_codec(parser: argparse.ArgumentParser, decoder: bool = True) -> None:
     parser.add_argument(
         "--codec", default="adaptive", metavar="NAME", help="name or folder of a codec (default: adaptive)"
     )
+    if not decoder:
+        return
     parser.add_argument(
         "--decoder", metavar="NAME", help="which of the codec's decoders (default: its first, the strongest)"
     )
@@ -120,7 +133,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=1, help="seed of every random draw (default: 1)")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of every random draw (default: 1)")
 
 
 def write_json(path: Path | None, result: Any) -> None:

@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
         "--tiles-per-frame", type=options.count, default=64, metavar="N", help="tiles in one frame (default: 64)"
     )
     transmit.add_argument("--by-content", action="store_true", help="give busy tiles more symbols than flat ones")
-    options.add_codec(transmit)
+    options.add_codec(transmit, decoder=False)
 
     receive = options.command(
         commands,
@@ -80,7 +80,7 @@ def run_transmit(arguments: argparse.Namespace) -> int:
     from djscc.waveform import Modulator
 
     path = _file_of(arguments.sink, "--sink")
-    codec = load_codec(arguments.codec, arguments.decoder)
+    codec = load_codec(arguments.codec)
     layers = codec.layers_for_ratio(arguments.ratio)
     images = [load_image(name) for name in arguments.images]  # all of them before anything is sent
     modulator = Modulator(_settings(arguments))
@@ -124,17 +124,12 @@ def run_receive(arguments: argparse.Namespace) -> int:
     from djscc.waveform import Receiver
 
     path = _file_of(arguments.source, "--source")
+    _check_readable(path)
+    settings = _settings(arguments)
     log = RunLog(arguments.run_folder)
     if log.frames.exists():
         raise StreamError(f"{log.folder}: holds a run already; give another --run folder")
-    settings = _settings(arguments)
-    log.start(
-        {
-            "source": arguments.source,
-            "symbol_rate": settings.symbol_rate,
-            "samples_per_symbol": settings.samples_per_symbol,
-        }
-    )
+    log.start({"source": arguments.source, "decoder": arguments.decoder, "waveform": settings.to_dict()})
     sink = FrameSink(log=log, pictures=1 << 24, settings=settings, decoder=arguments.decoder)
     receiver = Receiver(settings)
     problem: DjsccError | None = None
@@ -202,6 +197,13 @@ def _settings(arguments: argparse.Namespace) -> Any:
     from djscc.waveform import WaveformSettings
 
     return WaveformSettings(symbol_rate=arguments.symbol_rate, samples_per_symbol=arguments.samples_per_symbol)
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise StreamError(f"--source {path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _read_samples(path: Path) -> Iterator[NDArray[np.complex64]]:

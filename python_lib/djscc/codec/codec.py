@@ -98,8 +98,9 @@ class Codec:
                 f"{layers} layers: codec {self.name} has {self.layers}" + (", all sent" if self.fixed else "")
             )
         out = []
-        for start in range(0, len(tiles), self.batch):
-            image = self._to_image(tiles[start : start + self.batch])
+        batch = self._batch(tiles.shape[1], tiles.shape[2])
+        for start in range(0, len(tiles), batch):
+            image = self._to_image(tiles[start : start + batch])
             n = len(image)
             plan = torch.full((n,), layers, device=self.device)
             told = torch.full((n,), 0.0 if snr_db is None else float(snr_db), device=self.device)
@@ -129,8 +130,9 @@ class Codec:
         if k == 0 or k % (h * w) or k // (h * w) > self.layers:
             raise CodecError(f"{k} symbols a tile are no whole number of layers of {h * w} up to {self.layers}")
         out = []
-        for start in range(0, n, self.batch):
-            part = slice(start, start + self.batch)
+        batch = self._batch(height, width)
+        for start in range(0, n, batch):
+            part = slice(start, start + batch)
             known = received[part] & np.isfinite(symbols[part]) & np.isfinite(noise_variance[part])
             values = np.where(known, symbols[part], 0).astype(np.complex64)
             reliability = np.where(known, 1 / (1 + np.maximum(noise_variance[part], 0)), 0).astype(np.float32)
@@ -145,6 +147,10 @@ class Codec:
             image = (image.float()[:, :, :height, :width].clamp(0, 1) * 255).round().to(torch.uint8)
             out.append(image.permute(0, 2, 3, 1).cpu().numpy())
         return np.ascontiguousarray(np.concatenate(out))
+
+    def _batch(self, height: int, width: int) -> int:
+        """Tiles at once: as many pixels as ``batch`` tiles of 64 x 64, so that large tiles do not fill the memory."""
+        return max(1, self.batch * 64 * 64 // (height * width))
 
     def _to_image(self, tiles: NDArray[np.uint8]) -> Tensor:
         image = torch.from_numpy(np.ascontiguousarray(tiles)).to(self.device).permute(0, 3, 1, 2).float() / 255

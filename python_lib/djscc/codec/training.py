@@ -148,6 +148,18 @@ def validate(model: Model, images: Tensor, config: TrainingConfig, device: torch
     return result
 
 
+def _lines_until(curve: Path, step: int) -> list[str]:
+    """The lines of a training curve up to a step; a torn one is left out."""
+    kept = []
+    for line in curve.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return kept
+
+
 def _tiles(paths: list[str], limit: int | None = None) -> Tensor:
     expanded = [os.path.expandvars(p) for p in paths]
     if unset := [p for p in expanded if "$" in p]:
@@ -177,9 +189,10 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
     step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
-    if curve.exists():  # lines written after the checkpoint was are written again
-        kept = [line for line in curve.read_text().splitlines() if json.loads(line)["step"] <= step]
-        curve.write_text("".join(line + "\n" for line in kept))
+    if rank == 0 and curve.exists():  # lines written after the checkpoint was are written again
+        temporary = curve.with_suffix(".tmp")
+        temporary.write_text("".join(line + "\n" for line in _lines_until(curve, step)))
+        temporary.replace(curve)
     if rank == 0:
         (out / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
     bf16 = config.precision == "bf16"
@@ -188,7 +201,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
         raise ConfigError(f"{len(images)} training tiles are fewer than one batch of {config.batch * world}")
     order, order_epoch = torch.empty(0), -1
     bar = tqdm(total=config.steps, initial=step, disable=not progress or rank > 0, unit="step", smoothing=0.05)
-    started, running = time.monotonic(), 0.0
+    started = time.monotonic()
     while step < config.steps:
         epoch, within = divmod(step, per_epoch)
         if epoch != order_epoch:
@@ -212,7 +225,6 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
                 decoded = decoder(received, reliability)
             mse = per_image_mse(image, decoded.float())
             loss = loss + config.decoder_weights.get(name, 1.0) * (mse + 1e-6).log().mean()
-            running = 0.98 * running + 0.02 * float(-10 * mse.detach().log10().mean())
         if config.peak_weight:
             power = symbols.square().sum(-1)
             loss = loss + config.peak_weight * F.relu(power - config.peak_power).mean()
@@ -236,7 +248,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
         if step % config.validate_every == 0 or step == config.steps:
             if rank == 0:
                 line = {"step": step, "lr": round(rate, 7), "seconds": round(time.monotonic() - started, 1)}
-                line |= {"train_psnr_db": round(running, 3)} | validate(model, validation, config, device)
+                line |= validate(model, validation, config, device)
                 with curve.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 save_checkpoint(checkpoint, model, optims, step)

@@ -87,7 +87,8 @@ def transmit(
     if described is None:
         received = channel.awgn(flat, variance)
     else:
-        received, variance = SymbolChannel(described, generator)(flat, plan.snr_db.to(device))
+        seed = int(torch.randint(1 << 62, (), generator=generator))
+        received, variance = SymbolChannel(described, seed)(flat, plan.snr_db.to(device))
     if config is not None and config.estimate_error_db > 0:
         error = torch.randn((b, 1), generator=generator).to(device) * config.estimate_error_db
         variance = variance * 10 ** (error / 10)

@@ -75,7 +75,18 @@ class TrainingConfig:
         known = {f.name for f in dataclasses.fields(TrainingConfig)}
         if unknown := sorted(set(raw) - known):
             raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        for key, kind in _NUMBERS.items():  # YAML takes 3e-4 for a text
+            if key in raw:
+                try:
+                    raw[key] = kind(raw[key])
+                except (TypeError, ValueError) as error:
+                    raise ConfigError(f"{path}: {key} {raw[key]!r} is no number") from error
         try:
             return TrainingConfig(**raw)
         except TypeError as error:
             raise ConfigError(f"{path}: {error}") from error
+
+
+_NUMBERS: dict[str, type[int] | type[float]] = {
+    f.name: int if f.type == "int" else float for f in dataclasses.fields(TrainingConfig) if f.type in ("int", "float")
+}

@@ -48,7 +48,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise CodecError(f"{folder}: no codec there ({MANIFEST}: {error.strerror})") from error
     except ValueError as error:
         raise CodecError(f"{folder / MANIFEST}: not JSON ({error}); copy the codec's folder again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != 1:
+    needed = {"name", "id", "bands", "layers", "encoder", "decoders"}
+    if not isinstance(manifest, dict) or manifest.get("format") != 1 or not needed <= manifest.keys():
         raise CodecError(f"{folder / MANIFEST}: not a codec manifest of format 1; a newer djscc may be needed")
     return manifest
 
@@ -114,7 +115,10 @@ def load_codec_by_id(codec_id: int, decoder: str | None = None, device: str = "c
     """Load the codec whose id a frame's header names; CodecError when it is not here."""
     known = {}
     for name, folder in available_codecs().items():
-        known[int(_read_manifest(folder)["id"], 16)] = name
+        try:
+            known[int(_read_manifest(folder)["id"], 16)] = name
+        except CodecError:  # a broken folder does not stand in the way of the others; `djscc doctor` names it
+            continue
     if codec_id not in known:
         here = ", ".join(f"{i:08x} ({n})" for i, n in known.items()) or "none"
         raise CodecError(

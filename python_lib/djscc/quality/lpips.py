@@ -18,6 +18,7 @@ from djscc import DATA
 
 # (index in AlexNet's features, stride, padding, max-pool before)
 _STAGES = ((0, 4, 2, False), (3, 1, 2, True), (6, 1, 1, True), (8, 1, 1, False), (10, 1, 1, False))
+MINIMUM_SIDE = 32
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 
@@ -42,8 +43,6 @@ def _features(image: Tensor) -> list[Tensor]:
 
 def lpips(received: Tensor, original: Tensor) -> Tensor:
     """LPIPS distance per image of (B, 3, H, W) in [0, 1]; 0 for equal images. At least 32 x 32 pixels."""
-    if received.shape[1] != 3 or min(received.shape[2:]) < 32:
-        raise ValueError(f"LPIPS takes RGB images of at least 32 x 32, not {tuple(received.shape)}")
     weights = _weights()
     total = torch.zeros(len(received))
     for i, (a, b) in enumerate(zip(_features(received), _features(original), strict=True)):

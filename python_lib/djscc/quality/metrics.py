@@ -18,10 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from djscc.quality.lpips import lpips
+from djscc.errors import DjsccError
+from djscc.quality import METRICS
+from djscc.quality.lpips import MINIMUM_SIDE, lpips
 from djscc.quality.ssim import WINDOW, ms_ssim, ssim
 
 PSNR_CEILING_DB = 99.0
+
+
+class QualityError(DjsccError):
+    """Images that cannot be measured, or a metric that is not known."""
 
 
 def mse(received: Tensor, original: Tensor) -> Tensor:
@@ -41,7 +47,7 @@ _FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "ms_ssim": ms_ssim,
     "lpips": lpips,
 }
-METRICS = tuple(_FUNCTIONS)
+assert tuple(_FUNCTIONS) == METRICS
 
 
 @torch.inference_mode()
@@ -50,17 +56,21 @@ def measure(
 ) -> dict[str, NDArray[np.float64]]:
     """Metrics of (N, H, W, 3) uint8 images against their originals: name to (N,) values.
 
-    Raises ValueError for unequal shapes, for images smaller than the SSIM window (11 pixels), or an unknown metric.
+    Raises QualityError for unequal shapes, images too small for a metric (11 pixels for SSIM, 32 for LPIPS), or an unknown
+    metric.
     """
     metrics = tuple(metrics)
     if unknown := set(metrics) - set(METRICS):
-        raise ValueError(f"metric {', '.join(sorted(unknown))} is unknown; known are {', '.join(METRICS)}")
+        raise QualityError(f"metric {', '.join(sorted(unknown))} is unknown; known are {', '.join(METRICS)}")
     if original.shape != received.shape:
-        raise ValueError(f"images of shape {received.shape} cannot be measured against originals of {original.shape}")
-    if min(original.shape[1:3]) < WINDOW:
-        raise ValueError(
-            f"images of {original.shape[1]} x {original.shape[2]} are smaller than the SSIM window of {WINDOW}"
-        )
+        raise QualityError(f"images of shape {received.shape} cannot be measured against originals of {original.shape}")
+    height, width = original.shape[1:3]
+    for needed, side in (({"ssim", "ms_ssim"}, WINDOW), ({"lpips"}, MINIMUM_SIDE)):
+        if needed & set(metrics) and min(height, width) < side:
+            raise QualityError(
+                f"images of {height} x {width} are too small for {', '.join(sorted(needed & set(metrics)))}, which takes "
+                f"{side} x {side} or more; leave it out of the metrics, or send larger tiles"
+            )
     out: dict[str, list[Tensor]] = {m: [] for m in metrics}
     for start in range(0, len(original), batch):
         x, y = (

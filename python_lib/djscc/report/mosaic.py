@@ -44,7 +44,8 @@ def draw(log: RunLog, points: Sequence[tuple[float, float]], out: Path) -> None:
     axes[0].imshow(scene(log.folder / "sent"))
     axes[0].set_title("sent", fontsize=11)
     for axis, (ratio, snr_db) in zip(axes[1:], points, strict=True):
-        here = [r for r in records if abs(r["ratio"] - ratio) < 1e-4 and r["snr_db"] == snr_db and r["received"]]
+        here = [r for r in records if abs(r["ratio"] - ratio) < 1e-4 and r.get("snr_db") == snr_db and r["received"]]
+        here = [r for r in here if r["point"] == here[0]["point"]]
         if not here:
             raise MosaicError(f"{log.folder}: nothing was received at ratio {ratio:.4f} and {snr_db:g} dB")
         psnr = summarise([tile for record in here for tile in record["tiles"]])["psnr_db"]
@@ -56,14 +57,22 @@ def draw(log: RunLog, points: Sequence[tuple[float, float]], out: Path) -> None:
     plt.close(figure)
 
 
+def _point(text: str) -> tuple[float, float]:
+    ratio, _, snr = text.partition(":")
+    try:
+        return parse_ratio(ratio), float(snr)
+    except ValueError as error:
+        raise MosaicError(f"--points {text!r}: write it as RATIO:DB, such as 1/12:5") from error
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m djscc.report.mosaic", description=__doc__)
     parser.add_argument("run", help="run folder")
     parser.add_argument("--points", nargs="+", default=["1/12:-5", "1/12:5", "1/12:15"], metavar="RATIO:DB")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     arguments = parser.parse_args()
-    points = [(parse_ratio(ratio), float(snr)) for ratio, _, snr in (p.partition(":") for p in arguments.points)]
     try:
+        points = [_point(text) for text in arguments.points]
         draw(RunLog(arguments.run, must_exist=True), points, arguments.out)
     except DjsccError as error:
         print(f"error: {error}", file=sys.stderr)
