@@ -13,7 +13,7 @@ from djscc.campaign.scenes import Scenes, chequer
 from djscc.campaign.sender import FrameSource
 from djscc.campaign.summary import sum_up, table
 from djscc.errors import DjsccError
-from djscc.imagery import TileSet, cut, paste
+from djscc.imagery import TileSet, cut, load_image, paste
 from djscc.waveform import FrameReport, ReceivedFrame
 from PIL import Image
 
@@ -193,6 +193,21 @@ def test_a_late_tile_does_not_undo_a_picture(codec, tmp_path):
         image = scenes.add(header, pieces, arrived, log.picture_path(f"s{number}"))
         log.save_picture(image, f"s{number}")
     assert np.array_equal(image, paste(pieces, 128, 128))
+
+
+def test_a_picture_is_whole_on_disk_at_the_end(codec, tmp_path):
+    """Not each frame writes it, but the last one does, and close() where the last never came."""
+    pieces = np.random.default_rng(3).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    source = FrameSource(TileSet(pieces, tuple("abcd")), codec, 48, tiles_per_frame=1, image_size=(128, 128))
+    received = list(source)
+    for name, chosen in (("all", received), ("no_last", received[:3])):
+        sink = FrameSink([codec], log=RunLog(tmp_path / name))
+        for frame in chosen:
+            sink.accept(exact(*frame))
+        sink.close()
+        picture = load_image(next((tmp_path / name / "received").glob("*.png")))
+        missing = [i for i, tile in enumerate(cut(picture, 64)) if np.array_equal(tile, chequer(64, 64, 3))]
+        assert missing == ([] if name == "all" else [3])
 
 
 def test_a_header_cannot_fill_the_memory(codec, landsat):

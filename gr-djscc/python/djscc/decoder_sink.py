@@ -32,6 +32,9 @@ class FrameTaker(Protocol):
     def accept(self, frame: ReceivedFrame) -> dict[str, Any]:
         """Take one frame; returns its record. ``latest`` holds its tiles (N, H, W, C) then."""
 
+    def close(self) -> None:
+        """No more frames come."""
+
 
 class _Frame:
     """A frame whose symbols are still coming."""
@@ -127,6 +130,7 @@ class decoder_sink(gr.basic_block):
 
     def stop(self) -> bool:
         self._decoder.stop()
+        self._sink.close()
         return True
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:

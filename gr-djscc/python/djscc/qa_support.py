@@ -64,6 +64,9 @@ class Collector:
     def numbers(self) -> list[int]:
         return [frame.header.frame_number for frame in self.frames]
 
+    def close(self) -> None:
+        """Nothing to write."""
+
 
 class MessageCollector(gr.basic_block):
     """Keeps the messages that come to its port ``in``."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from djscc.quality import METRICS, measure
 from djscc.waveform import FrameHeader, FrameReport, Modulator, ReceivedFrame, WaveformSettings
 
 MAXIMUM_TILE_PIXELS = 1 << 20  # a header may claim any size: refuse what would fill the memory
+SAVE_EVERY_S = 2.0  # between writes of an image whose tiles are still coming
 MISSING = 128  # grey level of what did not arrive
 
 
@@ -62,6 +64,8 @@ class FrameSink:
         self.truth: Callable[[FrameReport], Mapping[str, Any]] = lambda report: {}  # what a simulation knows of a frame
         self.latest: NDArray[np.uint8] | None = None  # (N, H, W, C) tiles of the last frame
         self.scenes = Scenes()
+        self._unsaved: dict[str, NDArray[np.uint8]] = {}
+        self._saved_at = -SAVE_EVERY_S
         self.records: deque[dict[str, Any]] = deque(maxlen=keep)
 
     def accept(self, frame: ReceivedFrame) -> dict[str, Any]:
@@ -103,6 +107,22 @@ class FrameSink:
         if self.log is not None:
             self.log.append(record)
         return record
+
+    def close(self) -> None:
+        """Write what is not yet on disk; call it when no more frames come."""
+        for folder, image in self._unsaved.items():
+            assert self.log is not None
+            self.log.save_picture(image, "received", folder)
+        self._unsaved.clear()
+
+    def _save_scene(self, folder: str, image: NDArray[np.uint8], whole: bool) -> None:
+        """Write an image when its last tile came, and now and then before: an encode a frame would take longer than decoding."""
+        if folder not in self._unsaved:
+            self.close()
+        self._unsaved[folder] = image
+        if whole or time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self.close()
+            self._saved_at = time.monotonic()
 
     def _identity(self, header: FrameHeader) -> dict[str, Any]:
         samples = header.tile_count * header.tile_height * header.tile_width * header.bands
@@ -199,7 +219,8 @@ class FrameSink:
             arrived = np.array([entry["erased"] < 1 for entry in entries])
             image = self.scenes.add(header, tiles, arrived, self.log.picture_path("received", folder))
             if image is not None:
-                self.log.save_picture(image, "received", folder)
+                whole = header.tile_index + header.tile_count == header.tiles_total
+                self._save_scene(folder, image, whole)
             else:
                 for entry, tile in zip(entries, tiles, strict=True):
                     if entry["index"] < self.pictures:

@@ -134,20 +134,23 @@ def run_receive(arguments: argparse.Namespace) -> int:
     receiver = Receiver(settings)
     problem: DjsccError | None = None
     chunks = _read_samples(path)
-    while problem is None:
-        try:
-            samples = next(chunks, None)
-        except DjsccError as error:  # what was read before it still counts
-            problem, samples = error, None
-        frames = receiver.flush() if samples is None else receiver.push(samples)
-        for frame in frames:
-            record = sink.accept(frame)
-            print(_line(record, len(frame.header.layers)))
-            if arguments.frames is not None and len(sink.records) >= arguments.frames:
-                samples = None
+    try:
+        while problem is None:
+            try:
+                samples = next(chunks, None)
+            except DjsccError as error:  # what was read before it still counts
+                problem, samples = error, None
+            frames = receiver.flush() if samples is None else receiver.push(samples)
+            for frame in frames:
+                record = sink.accept(frame)
+                print(_line(record, len(frame.header.layers)))
+                if arguments.frames is not None and len(sink.records) >= arguments.frames:
+                    samples = None
+                    break
+            if samples is None:
                 break
-        if samples is None:
-            break
+    finally:
+        sink.close()
     pictures = sorted(str(path) for path in (log.folder / "received").glob("*.png"))
     total = sum_up(sink.records)
     options.write_json(
