@@ -17,7 +17,7 @@ from djscc.imagery import TileSet, cut, load_image, paste
 from djscc.waveform import FrameReport, ReceivedFrame
 from PIL import Image
 
-REPORT = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=10.0, lost_samples=0, erased=0.0)
+REPORT = FrameReport.exact(10.0)
 
 
 def exact(header, payload, variance=0.1):

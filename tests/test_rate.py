@@ -10,7 +10,7 @@ from djscc.campaign.sender import FrameSource
 from djscc.codec.rate import RateError, RateModel
 from djscc.waveform import FrameReport, Modulator, ReceivedFrame
 
-REPORT = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=10.0, lost_samples=0, erased=0.0)
+REPORT = FrameReport.exact(10.0)
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,12 @@ class Point:
     snr_db: float | None
     seed: int
 
+    def __post_init__(self) -> None:
+        if not SAFE_NAME.match(self.key):
+            raise PlanError(
+                f"{self.key!r}: points need names that are safe as file names; use letters, digits, -_.+ for codecs and channels"
+            )
+
     @property
     def key(self) -> str:
         """The point's name, which is safe as a file name."""
@@ -88,6 +94,23 @@ class Plan:
     pictures: int = 16
     metrics: tuple[str, ...] = ("mse", "psnr_db", "ssim", "ms_ssim", "lpips")
 
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise PlanError(f"level {self.level!r} is unknown; known are {', '.join(LEVELS)}")
+        if bad := [s for s in self.snr_db if not (math.isfinite(s) and -100 < s < 100)]:
+            raise PlanError(f"snr_db {bad} is not in dB between -100 and 100")
+        if unknown := sorted(set(self.metrics) - set(METRICS)):
+            raise PlanError(f"metrics {', '.join(unknown)} are unknown; known are {', '.join(METRICS)}")
+        if min(self.tiles_per_frame, self.repeat, self.pictures + 1) < 1 or min((*self.seeds, 0)) < 0:
+            raise PlanError("tiles_per_frame and repeat must be at least 1, pictures and seeds at least 0")
+        if not isinstance(self.impairments, dict):
+            raise PlanError(f"impairments {self.impairments!r} must be a mapping, such as {{cfo_hz: 1000}}")
+        keys = Counter(point.key for point in self.points())
+        if twice := [key for key, count in keys.items() if count > 1]:
+            raise PlanError(
+                f"points need names of their own, {twice[0]!r} is there twice; name codecs and channel files apart"
+            )
+
     @staticmethod
     def load(path: str | Path, **changes: Any) -> Plan:
         """Read a plan; ``changes`` replace what it says. PlanError for anything that is wrong in it."""
@@ -114,29 +137,9 @@ class Plan:
                     raw[key] = int(raw[key])
             if "symbol_rate" in raw:
                 raw["symbol_rate"] = float(raw["symbol_rate"])
-            plan = Plan(**raw)
+            return Plan(**raw)
         except (TypeError, ValueError) as error:
             raise PlanError(f"plan {path}: {error}") from error
-        if plan.level not in LEVELS:
-            raise PlanError(f"plan {path}: level {plan.level!r} is unknown; known are {', '.join(LEVELS)}")
-        plan._check(f"plan {path}")
-        return plan
-
-    def _check(self, where: str) -> None:
-        if bad := [s for s in self.snr_db if not (math.isfinite(s) and -100 < s < 100)]:
-            raise PlanError(f"{where}: snr_db {bad} is not in dB between -100 and 100")
-        if unknown := sorted(set(self.metrics) - set(METRICS)):
-            raise PlanError(f"{where}: metrics {', '.join(unknown)} are unknown; known are {', '.join(METRICS)}")
-        if min(self.tiles_per_frame, self.repeat, self.pictures + 1) < 1 or min((*self.seeds, 0)) < 0:
-            raise PlanError(f"{where}: tiles_per_frame and repeat must be at least 1, pictures and seeds at least 0")
-        if not isinstance(self.impairments, dict):
-            raise PlanError(f"{where}: impairments {self.impairments!r} must be a mapping, such as {{cfo_hz: 1000}}")
-        keys = Counter(point.key for point in self.points())
-        if wrong := [key for key, count in keys.items() if count > 1 or not SAFE_NAME.match(key)]:
-            raise PlanError(
-                f"{where}: points need names of their own that are safe as file names, {wrong[0]!r} is not; name codecs and "
-                "channel files apart, in letters, digits and -_.+"
-            )
 
     def points(self) -> Iterator[Point]:
         """Every point of the plan, in a fixed order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from djscc.campaign.reception import FrameSink, finite
 from djscc.campaign.runlog import RunLog
 from djscc.campaign.sender import FrameSource
 from djscc.channels import ChannelDescription, load_channel
-from djscc.codec import load_codec
+from djscc.codec import Codec, load_codec
 from djscc.errors import DjsccError
 from djscc.imagery import TileSet
 from djscc.waveform import FrameReport, ReceivedFrame, WaveformSettings
@@ -28,6 +29,12 @@ class FlowgraphError(DjsccError):
     """The GNU Radio flowgraph cannot run, or ended with an error."""
 
 
+@cache
+def codec_of(name: str, decoder: str | None) -> Codec:
+    """A codec, loaded and checked once in a process however many points use it."""
+    return load_codec(name, decoder)
+
+
 def channel_of(plan: Plan, point: Point) -> ChannelDescription:
     """The channel of a point: the named one, with the plan's impairments and the point's Es/N0."""
     channel = load_channel(point.channel).replace(**plan.impairments)
@@ -38,7 +45,7 @@ def channel_of(plan: Plan, point: Point) -> ChannelDescription:
 
 def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = None) -> list[dict[str, Any]]:
     """Send all tiles over one point; returns the record of each frame, lost ones too. They are in ``log`` by then."""
-    codec = load_codec(point.codec, plan.decoder)
+    codec = codec_of(point.codec, plan.decoder)
     source = FrameSource(
         tiles,
         codec,
@@ -58,7 +65,7 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
     }
     sink = FrameSink([codec], tiles, log, identity, plan.pictures, plan.metrics, settings)
     if plan.repeat > 1:  # each time its own pictures, a few
-        sink.pictures, sink.picture_folders = min(plan.pictures, 4), "by frame"
+        sink.pictures, sink.folder_a_frame = min(plan.pictures, 4), True
     channel = channel_of(plan, point)
     if plan.level == "symbols":
         assert point.snr_db is not None  # channel_of saw to it
@@ -69,9 +76,8 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
         _flowgraph(source, sink, channel, settings, point.seed)
     arrived = {record["frame_number"] for record in sink.records}
     for index in range(len(source)):
-        header = source.header(index)
-        if header.frame_number not in arrived:
-            sink.lost(header)
+        if source.number(index) not in arrived:
+            sink.lost(source.header(index))
     return list(sink.records)
 
 
@@ -93,7 +99,7 @@ def truth_of(flight: SatellitePass, settings: WaveformSettings) -> Callable[[Fra
 def _symbol_level(source: FrameSource, sink: FrameSink, symbol_channel: SymbolChannel, snr_db: float) -> None:
     import torch
 
-    exact = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=snr_db, lost_samples=0, erased=0.0)
+    exact = FrameReport.exact(snr_db)
     for header, payload in source:
         sent = torch.view_as_real(torch.from_numpy(payload)).split(
             [n * header.symbols_per_layer for n in header.layers]

@@ -59,7 +59,7 @@ class FrameSink:
         self.reference_id = None if references is None else scene_id(references.images)
         self.point = dict(point or {})
         self.decoder = decoder
-        self.picture_folders = "by scene"  # or "by frame", where tiles come again and again
+        self.folder_a_frame = False  # pictures in a folder for each frame, where tiles come again and again
         self.modulator = Modulator(settings or WaveformSettings())
         self.truth: Callable[[FrameReport], Mapping[str, Any]] = lambda report: {}  # what a simulation knows of a frame
         self.latest: NDArray[np.uint8] | None = None  # (N, H, W, C) tiles of the last frame
@@ -214,7 +214,7 @@ class FrameSink:
                     entry[name] = float(f"{value:.6g}")
         if self.log is not None:
             folder = self.point.get("point") or f"scene-{header.scene_id:08x}"
-            if self.picture_folders == "by frame":
+            if self.folder_a_frame:
                 folder = f"{folder}_f{header.frame_number:05d}"
             arrived = np.array([entry["erased"] < 1 for entry in entries])
             image = self.scenes.add(header, tiles, arrived, self.log.picture_path("received", folder))

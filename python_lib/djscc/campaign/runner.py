@@ -16,11 +16,10 @@ from typing import Any
 from tqdm import tqdm
 
 from djscc.campaign.plan import Plan, Point, resolve_data
-from djscc.campaign.points import channel_of
+from djscc.campaign.points import channel_of, codec_of
 from djscc.campaign.reception import save_originals
 from djscc.campaign.runlog import RunError, RunLog
 from djscc.campaign.sender import scene_id
-from djscc.codec import load_codec
 from djscc.imagery import TileSet, load_tiles
 
 
@@ -50,7 +49,7 @@ def run_campaign(plan: Plan, folder: str | Path, workers: int | None = None, pro
     """
     log = RunLog(folder)
     tiles = _tiles(plan.data, plan.limit)
-    codecs = {name: load_codec(name, plan.decoder) for name in plan.codecs}
+    codecs = {name: codec_of(name, plan.decoder) for name in plan.codecs}
     for point in plan.points():  # refuse a plan that cannot be run before anything is sent
         codecs[point.codec].layers_for_ratio(point.ratio)
         channel_of(plan, point)

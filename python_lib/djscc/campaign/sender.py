@@ -53,12 +53,16 @@ class FrameSource:
     def __len__(self) -> int:
         return self.repeat * -(-len(self.tiles) // self.tiles_per_frame)
 
+    def number(self, index: int) -> int:
+        """The frame number that frame ``index`` carries; it wraps at 2^16."""
+        return (self.first_frame + index) & 0xFFFF
+
     def header(self, index: int) -> FrameHeader:
         """The header of frame ``index``, counted over all repetitions."""
         first = index % (len(self) // self.repeat) * self.tiles_per_frame
         count = min(self.tiles_per_frame, len(self.tiles) - first)
         _, height, width, bands = self.tiles.images.shape
-        number = (self.first_frame + index) & 0xFFFF
+        number = self.number(index)
         return FrameHeader(
             codec_id=self.codec.id,
             scene_id=self.scene_id,

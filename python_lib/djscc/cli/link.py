@@ -119,11 +119,10 @@ def run_loopback(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
-    from djscc.campaign.points import run_point
+    from djscc.campaign.points import codec_of, run_point
     from djscc.campaign.reception import save_originals
     from djscc.campaign.sender import scene_id
     from djscc.campaign.summary import sum_up
-    from djscc.codec import load_codec
     from djscc.imagery import load_tiles
 
     given = {"cfo_hz": "cfo", "clock_ppm": "ppm", "delay_samples": "delay", "orbit.time_scale": "time_scale"}
@@ -151,7 +150,7 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     log = None
     if folder is not None:
         log = RunLog(folder)
-        codec_ids = {arguments.codec: f"{load_codec(arguments.codec, arguments.decoder).id:08x}"}
+        codec_ids = {arguments.codec: f"{codec_of(arguments.codec, arguments.decoder).id:08x}"}
         log.start(plan.to_dict() | {"codec_ids": codec_ids, "scene": f"{scene_id(tiles.images):08x}"})
         save_originals(log, tiles, plan.pictures)
     point = Point(arguments.codec, arguments.channel, arguments.ratio, arguments.snr, arguments.seed)

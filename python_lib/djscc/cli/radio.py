@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def run_receive(arguments: argparse.Namespace) -> int:
     from djscc.waveform import Receiver
 
     path = _file_of(arguments.source, "--source")
-    _check_readable(path)
+    chunks = _read_samples(path)
     settings = _settings(arguments)
     log = RunLog(arguments.run_folder)
     if log.frames.exists():
@@ -133,7 +133,6 @@ def run_receive(arguments: argparse.Namespace) -> int:
     sink = FrameSink(log=log, pictures=1 << 24, settings=settings, decoder=arguments.decoder)
     receiver = Receiver(settings)
     problem: DjsccError | None = None
-    chunks = _read_samples(path)
     try:
         while problem is None:
             try:
@@ -202,23 +201,22 @@ def _settings(arguments: argparse.Namespace) -> Any:
     return WaveformSettings(symbol_rate=arguments.symbol_rate, samples_per_symbol=arguments.samples_per_symbol)
 
 
-def _check_readable(path: Path) -> None:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise StreamError(f"--source {path}: cannot be read ({error.strerror}); check the path") from error
-
-
 def _read_samples(path: Path) -> Iterator[NDArray[np.complex64]]:
+    """Chunks of samples; a file that cannot be opened is refused at once, not with the first chunk."""
     try:
-        with path.open("rb") as file:
-            while data := file.read(8 * CHUNK):
-                whole = len(data) // 8 * 8
-                yield np.frombuffer(data[:whole], dtype="<c8")
-                if whole != len(data):
-                    raise StreamError(
-                        f"{path}: truncated recording: it ends within a sample ({len(data) - whole} of 8 bytes); "
-                        "all before it was taken"
-                    )
+        file = path.open("rb")
     except OSError as error:
         raise StreamError(f"--source {path}: cannot be read ({error.strerror}); check the path") from error
+    return _chunks(path, file)
+
+
+def _chunks(path: Path, file: BinaryIO) -> Iterator[NDArray[np.complex64]]:
+    with file:
+        while data := file.read(8 * CHUNK):
+            whole = len(data) // 8 * 8
+            yield np.frombuffer(data[:whole], dtype="<c8")
+            if whole != len(data):
+                raise StreamError(
+                    f"{path}: truncated recording: it ends within a sample ({len(data) - whole} of 8 bytes); "
+                    "all before it was taken"
+                )

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from djscc.campaign.plan import resolve_data
 from djscc.codec import Codec, available_codecs, load_codec
+from djscc.codec.awgn import add_noise, squared_error
 from djscc.codec.networks import multiply_adds
 from djscc.imagery import load_tiles
 
@@ -40,18 +41,10 @@ def mean_psnr(
 ) -> float:
     """Mean of per-tile PSNR over AWGN; ``kept`` is how many of the layers arrive."""
     rng = np.random.default_rng(1)
-    squares = []
-    for start in range(0, len(tiles), 256):
-        part = tiles[start : start + 256]
-        sent = codec.encode(part, layers, told_db)
-        variance = 10 ** (-snr_db / 10)
-        noise = rng.standard_normal((*sent.shape, 2), np.float32).view(np.complex64)[..., 0] * np.sqrt(variance / 2)
-        received = np.ones(sent.shape, bool)
-        if kept is not None:
-            received[:, kept * sent.shape[1] // layers :] = False
-        arrived = (sent + noise).astype(np.complex64)
-        decoded = codec.decode(arrived, np.full(sent.shape, variance, np.float32), received, *part.shape[1:3])
-        squares.append(((decoded.astype(np.float32) - part) ** 2).mean((1, 2, 3)))
+    squares = [
+        squared_error(codec, tiles[start : start + 256], layers, snr_db, rng, told_db, kept)
+        for start in range(0, len(tiles), 256)
+    ]
     return float((10 * np.log10(255**2 / np.maximum(np.concatenate(squares), 1e-3))).mean())
 
 
@@ -75,15 +68,14 @@ def by_content(codec: Codec, tiles: NDArray[np.uint8], snr_db: float = 0, layers
 
     order = np.random.default_rng(1).permutation(len(tiles))[: len(tiles) // 64 * 64]
     chosen = TileSet(tiles[order], tuple(map(str, order)))
-    report = FrameReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=snr_db, lost_samples=0, erased=0.0)
+    report = FrameReport.exact(snr_db)
     variance = 10 ** (-snr_db / 10)
     result = {}
     for name, choice in (("equal", False), ("by_content", True)):
         rng = np.random.default_rng(2)
         sink = FrameSink([codec], chosen, metrics=("mse", "psnr_db"))
         for header, payload in FrameSource(chosen, codec, layers, by_content=choice):
-            noise = rng.standard_normal((len(payload), 2), np.float32).view(np.complex64)[:, 0] * np.sqrt(variance / 2)
-            arrived = (payload + noise).astype(np.complex64)
+            arrived = add_noise(payload, variance, rng)
             full = np.full(len(payload), variance, np.float32)
             sink.accept(ReceivedFrame(header, arrived, full, np.ones(len(payload), bool), report))
         total = sum_up(sink.records)

@@ -4,7 +4,7 @@
 Busy tiles need symbols, flat ones hardly any. A quadratic regression on a few statistics of a tile predicts the logarithm of its
 squared error for each number of layers; the budget then goes, layer by layer, to where the predicted error falls most. All of
 this is far cheaper than the encoder, so that it runs on board. The regression is fitted to a codec's own errors on training
-tiles (:func:`fit_rate_model`) and lies in the codec's folder as ``rate.json``.
+tiles (``djscc.codec.rate_fit``) and lies in the codec's folder as ``rate.json``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,6 @@ from numpy.typing import NDArray
 from djscc.errors import DjsccError
 
 RATE_FILE = "rate.json"
-CANDIDATES = (2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48)
-FIT_SNRS_DB = (-5.0, 0.0, 5.0, 12.0)
 DEFAULT_SNR_DB = 3.0  # reckoned with when the transmitter is told none
 
 
@@ -42,7 +39,7 @@ def statistics(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.log(np.stack(columns, 1).astype(np.float64) + 1e-6)
 
 
-def _terms(features: NDArray[np.float64], snr_db: float) -> NDArray[np.float64]:
+def terms(features: NDArray[np.float64], snr_db: float) -> NDArray[np.float64]:
     """All products of up to two of: one, the statistics, the SNR."""
     base = np.column_stack([np.ones(len(features)), features / 5, np.full(len(features), snr_db / 10)])
     i, j = np.triu_indices(base.shape[1])
@@ -58,7 +55,7 @@ class RateModel:
 
     def predict(self, tiles: NDArray[np.uint8], snr_db: float) -> NDArray[np.float64]:
         """(N, len(layers)) predicted mean squared errors, never rising with the layers."""
-        error = np.exp(_terms(statistics(tiles), snr_db) @ self.coefficients)
+        error = np.exp(terms(statistics(tiles), snr_db) @ self.coefficients)
         return np.minimum.accumulate(error, axis=1)
 
     def allocate(self, tiles: NDArray[np.uint8], budget: int, snr_db: float | None = None) -> NDArray[np.int64]:
@@ -109,25 +106,3 @@ class RateModel:
         if model.coefficients.shape != (21, len(model.layers)) or not np.isfinite(model.coefficients).all():
             raise RateError(f"{path}: damaged, {model.coefficients.shape} coefficients; copy the codec's folder again")
         return model
-
-
-def fit_rate_model(codec: Any, tiles: NDArray[np.uint8], seed: int = 1) -> RateModel:
-    """Fit the regression to what ``codec`` does to ``tiles`` over AWGN, by least squares on the logarithm of the error."""
-    rng = np.random.default_rng(seed)
-    layers = tuple(n for n in CANDIDATES if n <= codec.layers)
-    features = statistics(tiles)
-    terms, errors = [], []
-    for snr_db in FIT_SNRS_DB:
-        variance = 10 ** (-snr_db / 10)
-        columns = []
-        for count in layers:
-            sent = codec.encode(tiles, count)
-            noise = rng.standard_normal((*sent.shape, 2), np.float32).view(np.complex64)[..., 0] * np.sqrt(variance / 2)
-            arrived = (sent + noise).astype(np.complex64)
-            full = np.full(sent.shape, variance, np.float32)
-            decoded = codec.decode(arrived, full, np.ones(sent.shape, bool), *tiles.shape[1:3])
-            columns.append(((decoded.astype(np.float32) - tiles) ** 2).mean((1, 2, 3)) / 255**2)
-        errors.append(np.log(np.stack(columns, 1) + 1e-6))
-        terms.append(_terms(features, snr_db))
-    coefficients, *_ = np.linalg.lstsq(np.concatenate(terms), np.concatenate(errors), rcond=None)
-    return RateModel(layers, coefficients)

@@ -26,7 +26,8 @@ from tqdm import tqdm
 from djscc.channels import load_channel
 from djscc.codec import networks
 from djscc.codec.optimiser import Muon
-from djscc.codec.rate import RATE_FILE, fit_rate_model
+from djscc.codec.rate import RATE_FILE
+from djscc.codec.rate_fit import fit_rate_model
 from djscc.codec.training_channel import Draw, draw, transmit
 from djscc.codec.training_config import ConfigError, TrainingConfig
 from djscc.codec.weights import load_codec, save_codec
@@ -202,6 +203,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     order, order_epoch = torch.empty(0), -1
     bar = tqdm(total=config.steps, initial=step, disable=not progress or rank > 0, unit="step", smoothing=0.05)
     started = time.monotonic()
+    measured: dict[str, float] = {}
     while step < config.steps:
         epoch, within = divmod(step, per_epoch)
         if epoch != order_epoch:
@@ -248,7 +250,8 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
         if step % config.validate_every == 0 or step == config.steps:
             if rank == 0:
                 line = {"step": step, "lr": round(rate, 7), "seconds": round(time.monotonic() - started, 1)}
-                line |= validate(model, validation, config, device)
+                measured = validate(model, validation, config, device)
+                line |= measured
                 with curve.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 save_checkpoint(checkpoint, model, optims, step)
@@ -267,7 +270,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
             model.encoder,
             dict(model.decoders.items()),
             dataclasses.asdict(config),
-            validate(model, validation, config, device),
+            measured or validate(model, validation, config, device),
         )
         if config.encoder["family"] == "adaptive":
             codec = load_codec(out / "codec", list(config.decoders)[-1])  # the last decoder is the lightest

@@ -40,6 +40,11 @@ class FrameReport:
     lost_samples: int
     erased: float
 
+    @classmethod
+    def exact(cls, snr_db: float) -> FrameReport:
+        """That of a frame which came over no waveform: all offsets are 0 and Es/N0 is known."""
+        return cls(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, snr_db=snr_db, lost_samples=0, erased=0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """The estimates by name, ready for JSON."""
         return asdict(self)
