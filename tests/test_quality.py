@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 import torch
-from djscc.quality import measure, summarise
+from djscc.quality import Originals, measure, summarise
 from djscc.quality.lpips import lpips
 from djscc.quality.ssim import ms_ssim, scales, ssim
 
@@ -61,6 +61,30 @@ def test_lpips_equals_the_published_package():
     a = torch.stack([ramp, checks, ramp.transpose(1, 2)])
     b = torch.stack([ramp.transpose(1, 2), ramp, 0.5 * checks + 0.25])
     assert lpips(a, b).numpy() == pytest.approx(PUBLISHED_LPIPS, abs=1e-4)
+
+
+def test_what_is_measured_is_within_a_ten_thousandth_of_double_precision(landsat):
+    """measure() works in float32 and keeps what belongs to the originals; the functions above were held to the packages."""
+    noisy = landsat.images[:8] + np.random.default_rng(4).normal(0, 4, landsat.images[:8].shape)
+    received = noisy.clip(0, 255).round().astype(np.uint8)
+    x, y = (torch.from_numpy(a / 255).permute(0, 3, 1, 2) for a in (landsat.images[:8], received))
+    originals = Originals(landsat.images[:8], batch=5)
+    for _ in range(2):  # the second time from what was kept
+        values = measure(originals, received)
+        assert values["ssim"] == pytest.approx(ssim(y, x).numpy(), abs=2e-5)
+        assert values["ms_ssim"] == pytest.approx(ms_ssim(y, x).numpy(), abs=2e-5)
+        assert values["lpips"] == pytest.approx(lpips(y.float(), x.float()).numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(65, 71), (300, 70)])
+def test_windows_are_the_same_as_convolutions_or_as_products(size, monkeypatch):
+    rng = np.random.default_rng(5)
+    a, b = (torch.from_numpy(rng.random((1, 3, *size))) for _ in range(2))
+    values = []
+    for small in (0, 400):
+        monkeypatch.setattr("djscc.quality.ssim.SMALL", small)
+        values.append((ssim(a, b).item(), ms_ssim(a, b).item()))
+    assert values[0] == pytest.approx(values[1], abs=1e-12)
 
 
 SKIMAGE_SSIM_64 = 0.774209

@@ -4,11 +4,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from djscc.quality.metrics import QualityError, measure, summarise
+    from djscc.quality.metrics import Originals, QualityError, measure, summarise
 
 METRICS = ("mse", "psnr_db", "ssim", "ms_ssim", "lpips")
 
-__all__ = ["METRICS", "QualityError", "measure", "summarise"]
+__all__ = ["METRICS", "Originals", "QualityError", "measure", "summarise"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,13 +25,18 @@ _SCALE = (0.458, 0.448, 0.450)
 
 @cache
 def _weights() -> dict[str, Tensor]:
-    return load_file(DATA / "lpips" / "lpips_alex_v0.1.safetensors")
+    weights = load_file(DATA / "lpips" / "lpips_alex_v0.1.safetensors")
+    return {name: w.contiguous(memory_format=torch.channels_last) if w.dim() == 4 else w for name, w in weights.items()}
 
 
-def _features(image: Tensor) -> list[Tensor]:
+def features(image: Tensor) -> list[Tensor]:
+    """Features of (B, 3, H, W) in [0, 1] after each stage, of unit length at each place; at least 32 x 32 pixels.
+
+    In float32: bfloat16 would be nearly twice as fast and 0.003 off the published values.
+    """
     weights = _weights()
     shift, scale = torch.tensor(_SHIFT).view(1, 3, 1, 1), torch.tensor(_SCALE).view(1, 3, 1, 1)
-    x = (2 * image - 1 - shift) / scale
+    x = ((2 * image - 1 - shift) / scale).contiguous(memory_format=torch.channels_last)
     out = []
     for index, stride, padding, pooled in _STAGES:
         if pooled:
@@ -41,10 +46,15 @@ def _features(image: Tensor) -> list[Tensor]:
     return out
 
 
+def distance(received: list[Tensor], original: list[Tensor]) -> Tensor:
+    """LPIPS distance per image, from the features of both."""
+    weights = _weights()
+    total = torch.zeros(len(received[0]))
+    for i, (a, b) in enumerate(zip(received, original, strict=True)):
+        total = total + (a - b).square().mean((2, 3)) @ weights[f"lin{i}.model.1.weight"].flatten()
+    return total
+
+
 def lpips(received: Tensor, original: Tensor) -> Tensor:
     """LPIPS distance per image of (B, 3, H, W) in [0, 1]; 0 for equal images. At least 32 x 32 pixels."""
-    weights = _weights()
-    total = torch.zeros(len(received))
-    for i, (a, b) in enumerate(zip(_features(received), _features(original), strict=True)):
-        total = total + F.conv2d((a - b).square(), weights[f"lin{i}.model.1.weight"]).mean((1, 2, 3))
-    return total
+    return distance(features(received), features(original))

@@ -4,13 +4,15 @@
 - ``mse``: mean squared error of the samples in [0, 1].
 - ``psnr_db``: -10 log10(mse); identical images count as 99 dB, so that means stay finite.
 - ``ssim``: Wang et al. 2004: 11 x 11 Gaussian window of sigma 1.5, K1 0.01, K2 0.03, mean over bands and windows.
-- ``ms_ssim``: Wang et al. 2003 with as many of the five scales as fit: three for a tile of 64 x 64.
+- ``ms_ssim``: Wang et al. 2003 with as many of the five scales as fit, their weights normalised: three (64, 32, 16 pixels) for a
+  tile of 64 x 64, all five from 176 pixels on.
 - ``lpips``: Zhang et al. 2018, version 0.1 with AlexNet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from torch import Tensor
 
 from djscc.errors import DjsccError
 from djscc.quality import METRICS
-from djscc.quality.lpips import MINIMUM_SIDE, lpips
-from djscc.quality.ssim import WINDOW, ms_ssim, ssim
+from djscc.quality.lpips import MINIMUM_SIDE, distance, features
+from djscc.quality.ssim import WINDOW, Pyramid, similarities
+from djscc.timing import in_network
 
 PSNR_CEILING_DB = 99.0
 
@@ -32,39 +35,74 @@ class QualityError(DjsccError):
 
 def mse(received: Tensor, original: Tensor) -> Tensor:
     """Mean squared error per image of (B, C, H, W) in [0, 1]."""
-    return (received.double() - original.double()).square().mean((1, 2, 3))
+    return (received - original).square().double().mean((1, 2, 3))
 
 
-def psnr_db(received: Tensor, original: Tensor) -> Tensor:
-    """PSNR per image of (B, C, H, W) in [0, 1], in dB."""
-    return (-10 * mse(received, original).log10()).clamp_max(PSNR_CEILING_DB)
+class Originals:
+    """Original images (N, H, W, 3) uint8, with all that the metrics compute of them alone, computed once when first needed."""
+
+    def __init__(self, images: NDArray[np.uint8], batch: int = 64) -> None:
+        self.images, self.batch = images, batch
+        self.parts = [_Original(_tensor(images[start : start + batch])) for start in range(0, len(images), batch)]
 
 
-_FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": mse,
-    "psnr_db": psnr_db,
-    "ssim": ssim,
-    "ms_ssim": ms_ssim,
-    "lpips": lpips,
-}
-assert tuple(_FUNCTIONS) == METRICS
+class _Original:
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
+
+    @cached_property
+    def pyramid(self) -> Pyramid:
+        return Pyramid(self.image)
+
+    @cached_property
+    def features(self) -> list[Tensor]:
+        with in_network():
+            return features(self.image)
+
+
+def _tensor(images: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255
+
+
+def _measure(received: Tensor, original: _Original, metrics: Collection[str]) -> dict[str, Tensor]:
+    """Metrics of one batch (B, C, H, W) in [0, 1]."""
+    values: dict[str, Tensor] = {}
+    if {"mse", "psnr_db"} & set(metrics):
+        values["mse"] = mse(received, original.image)
+        values["psnr_db"] = (-10 * values["mse"].log10()).clamp_max(PSNR_CEILING_DB)
+    if {"ssim", "ms_ssim"} & set(metrics):
+        whole, several = similarities(Pyramid(received), original.pyramid, "ms_ssim" in metrics)
+        values["ssim"] = whole
+        if several is not None:
+            values["ms_ssim"] = several
+    if "lpips" in metrics:
+        with in_network():
+            of_received = features(received)
+        values["lpips"] = distance(of_received, original.features)
+    return values
 
 
 @torch.inference_mode()
 def measure(
-    original: NDArray[np.uint8], received: NDArray[np.uint8], metrics: Iterable[str] = METRICS, batch: int = 64
+    original: NDArray[np.uint8] | Originals,
+    received: NDArray[np.uint8],
+    metrics: Iterable[str] = METRICS,
+    batch: int = 64,
 ) -> dict[str, NDArray[np.float64]]:
     """Metrics of (N, H, W, 3) uint8 images against their originals: name to (N,) values.
 
     Raises QualityError for unequal shapes, images too small for a metric (11 pixels for SSIM, 32 for LPIPS), or an unknown
-    metric.
+    metric. ``Originals`` that are kept save what is computed of them alone.
     """
     metrics = tuple(metrics)
     if unknown := set(metrics) - set(METRICS):
         raise QualityError(f"metric {', '.join(sorted(unknown))} is unknown; known are {', '.join(METRICS)}")
-    if original.shape != received.shape:
-        raise QualityError(f"images of shape {received.shape} cannot be measured against originals of {original.shape}")
-    height, width = original.shape[1:3]
+    originals = original if isinstance(original, Originals) else Originals(original, batch)
+    if originals.images.shape != received.shape:
+        raise QualityError(
+            f"images of shape {received.shape} cannot be measured against originals of {originals.images.shape}"
+        )
+    height, width = received.shape[1:3]
     for needed, side in (({"ssim", "ms_ssim"}, WINDOW), ({"lpips"}, MINIMUM_SIDE)):
         if needed & set(metrics) and min(height, width) < side:
             raise QualityError(
@@ -72,13 +110,11 @@ def measure(
                 f"{side} x {side} or more; leave it out of the metrics, or send larger tiles"
             )
     out: dict[str, list[Tensor]] = {m: [] for m in metrics}
-    for start in range(0, len(original), batch):
-        x, y = (
-            torch.from_numpy(np.ascontiguousarray(a[start : start + batch])).permute(0, 3, 1, 2).float() / 255
-            for a in (original, received)
-        )
+    for number, part in enumerate(originals.parts):
+        start = number * originals.batch
+        values = _measure(_tensor(received[start : start + originals.batch]), part, metrics)
         for m in metrics:
-            out[m].append(_FUNCTIONS[m](y, x).double())
+            out[m].append(values[m].double())
     return {m: torch.cat(v).numpy() for m, v in out.items()}
 
 
