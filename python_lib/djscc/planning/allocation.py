@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The best allocation: max-min over powers and ratios, and the least power or bandwidth for a wanted performance.
+"""The best allocation: max-min over powers and ratios, and the least power or bandwidth for what is wanted.
 
 For a wanted level each user and ratio needs a least energy, because the loss never rises with SNR. Which ratio each user gets is
 then a multiple-choice knapsack (least energy within the symbols, or least symbols within the energy), solved exactly as an integer
 programme by HiGHS. Levels are searched by bisection over the finitely many that the SNR grid knows, so that the answer is the best
-on that grid, and the next level is known not to be attainable.
+on that grid. A bound that holds off the grid too comes from the same search with every energy rounded down to the grid's last
+step before: what cannot be had even so cannot be had at all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from djscc.planning.options import Options
+from djscc.planning.options import REACHED, Options
 from djscc.planning.scenario import Scenario
 
 Array = NDArray[np.float64]
@@ -31,7 +32,8 @@ TOLERANCE = 1e-6
 @dataclass(frozen=True)
 class Share:
     """What one user is given. ``ratio`` is None where it gets nothing; ``snr_db`` and what follows are for the worst case planned
-    for. ``extrapolated`` says that the SNR lies below what the model was fitted to."""
+    for. ``values`` are the user's metrics, ``metric`` the one that limits its ``performance``, ``loss`` and ``value`` of that one.
+    ``extrapolated`` says that the SNR lies below what the models were fitted to."""
 
     user: str
     metric: str
@@ -42,6 +44,7 @@ class Share:
     loss: float
     value: float
     performance: float
+    values: dict[str, float]
     extrapolated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,8 +53,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Allocation:
-    """Shares of all users. ``performance`` is the smallest 1 - weight x loss; ``bound`` one that no allocation reaches (on the SNR
-    grid, with SNRs within the measured range), None where it is not known."""
+    """Shares of all users. ``performance`` is the smallest 1 - weight x loss; ``bound`` one that no allocation reaches (of
+    those with SNRs within the measured range), None where it is not known."""
 
     name: str
     shares: tuple[Share, ...]
@@ -78,26 +81,31 @@ class Allocation:
 
 def share_of(options: Options, scenario: Scenario, choice: int | None, energy: float) -> Share:
     """What a user has of ratio ``choice`` (None: nothing) and an energy in J. SNRs above the measured range count as its end."""
-    low, high = options.model.snr_db
-    user, loss_of = options.user, options.model.loss
-    if choice is None or energy <= 0:
-        loss = float(options.worst_loss(options.ratios[0], -100.0))
-        value, performance = loss_of.value(loss), 1 - user.weight * loss
-        return Share(user.name, user.metric, None, 0.0, 0.0, -math.inf, loss, value, performance, True)
-    snr_db = options.snr_of(choice, energy)
-    loss = float(options.worst_loss(options.ratios[choice], min(snr_db, high)))
-    on_air = 1 + scenario.overhead
+    low, high = float(options.snr_db[0]), float(options.snr_db[-1])
+    user, nothing = options.user, choice is None or energy <= 0
+    ratio, snr_db, power_w, bandwidth_hz = None, -math.inf, 0.0, 0.0
+    if choice is None or nothing:
+        losses = options.losses(float(options.ratios[0]), -100.0)
+    else:
+        ratio, snr_db, on_air = float(options.ratios[choice]), options.snr_of(choice, energy), 1 + scenario.overhead
+        power_w = energy * on_air / scenario.deadline_s
+        bandwidth_hz = float(options.symbols[choice]) * on_air * (1 + scenario.roll_off) / scenario.deadline_s
+        losses = options.losses(ratio, min(snr_db, high))
+    performances = {metric: 1 - user.weight * user.metric[metric] * float(loss) for metric, loss in losses.items()}
+    values = {metric: options.models[metric].loss.value(float(loss)) for metric, loss in losses.items()}
+    worst = min(performances, key=performances.__getitem__)
     return Share(
         user.name,
-        user.metric,
-        float(options.ratios[choice]),
-        energy * on_air / scenario.deadline_s,
-        float(options.symbols[choice]) * on_air * (1 + scenario.roll_off) / scenario.deadline_s,
+        worst,
+        ratio,
+        power_w,
+        bandwidth_hz,
         snr_db,
-        loss,
-        loss_of.value(loss),
-        1 - user.weight * loss,
-        snr_db < low - 1e-6,
+        float(losses[worst]),
+        values[worst],
+        performances[worst],
+        values,
+        nothing or snr_db < low - 1e-6,
     )
 
 
@@ -120,23 +128,29 @@ def allocation_of(
     )
 
 
-def least_energies(options: Options, level: float) -> Array:
-    """Least energy in J of each ratio (R,) with which the user's performance is at least ``level``; inf where none is enough."""
-    enough = options.performance >= level - 1e-9  # a level that was computed from an allocation is met by it
+def least_energies(options: Options, level: float | None, optimistic: bool = False) -> Array:
+    """Least energy in J of each ratio (R,) with which the user's performance is at least ``level``, or its wanted values are
+    reached (None); inf where none is enough. ``optimistic`` takes the energy of the grid's step before, of which more is needed
+    even off the grid."""
+    enough = options.wanted if level is None else options.performance >= level - REACHED
     first = enough.argmax(axis=1)
+    if optimistic:
+        first = np.where(enough.any(axis=1), np.maximum(first - 1, 0), first)
+        enough = np.broadcast_to(enough.any(axis=1)[:, None], enough.shape)
     return np.where(enough.any(axis=1), options.energy[np.arange(len(first)), first], np.inf)
 
 
 def choose(
     options: Sequence[Options],
-    level: float,
+    level: float | None,
     symbols: float,
     energy: float,
     least: Literal["energy", "symbols"] = "energy",
+    optimistic: bool = False,
 ) -> tuple[list[int], list[float]] | None:
-    """A ratio for each user, and its energy, that reach ``level`` within the symbols and the energy and take the least of one;
-    None where there is none. Exact, by integer programming."""
-    energies = [least_energies(o, level) for o in options]
+    """A ratio for each user, and its energy, that reach ``level`` (None: the wanted values) within the symbols and the energy and
+    take the least of one; None where there is none. Exact, by integer programming."""
+    energies = [least_energies(o, level, optimistic) for o in options]
     if any(not np.isfinite(e).any() for e in energies):
         return None
     cheapest = [int(np.argmin(e)) for e in energies]
@@ -193,33 +207,40 @@ def levels_of(options: Sequence[Options]) -> Array:
 
 
 def max_min(options: Sequence[Options], scenario: Scenario) -> Allocation | None:
-    """The allocation with the largest smallest performance, and the next level as proven bound.
+    """The allocation with the largest smallest performance, and a proven bound on that of all others.
 
     None where not even the smallest ratio at the lowest measured SNR can be given to every user.
     """
     levels = levels_of(options)
-    low, high = -1, len(levels)  # levels[low] can be had, levels[high] cannot
-    best = None
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = choose(options, float(levels[middle]), scenario.symbols, scenario.energy_j)
-        if found is None:
-            high = middle
-        else:
-            low, best = middle, found
+
+    def search(low: int, optimistic: bool) -> tuple[int, tuple[list[int], list[float]] | None]:
+        """The first level above ``low`` that cannot be had, and the allocation of the one before."""
+        best, high = None, len(levels)
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = choose(options, float(levels[middle]), scenario.symbols, scenario.energy_j, optimistic=optimistic)
+            if found is None:
+                high = middle
+            else:
+                low, best = middle, found
+        return high, best
+
+    first, best = search(-1, optimistic=False)
     if best is None:
         return None
-    bound = float(levels[min(high, len(levels) - 1)])
-    return allocation_of("max-min", options, scenario, *best, bound=bound)
+    beyond, _ = search(first - 1, optimistic=True)
+    return allocation_of("max-min", options, scenario, *best, bound=float(levels[min(beyond, len(levels) - 1)]))
 
 
-def least_power(options: Sequence[Options], scenario: Scenario, performance: float) -> Allocation | None:
-    """The allocation of least power that gives every user at least ``performance`` within the bandwidth; None where none does."""
+def least_power(options: Sequence[Options], scenario: Scenario, performance: float | None) -> Allocation | None:
+    """The allocation of least power that gives every user at least ``performance`` (None: its wanted values) within the bandwidth;
+    None where none does."""
     found = choose(options, performance, scenario.symbols, math.inf)
     return None if found is None else allocation_of("least power", options, scenario, *found)
 
 
-def least_bandwidth(options: Sequence[Options], scenario: Scenario, performance: float) -> Allocation | None:
-    """The allocation of least bandwidth that gives every user at least ``performance`` within the power; None where none does."""
+def least_bandwidth(options: Sequence[Options], scenario: Scenario, performance: float | None) -> Allocation | None:
+    """The allocation of least bandwidth that gives every user at least ``performance`` (None: its wanted values) within the power;
+    None where none does."""
     found = choose(options, performance, math.inf, scenario.energy_j, least="symbols")
     return None if found is None else allocation_of("least bandwidth", options, scenario, *found)

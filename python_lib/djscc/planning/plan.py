@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plan a scenario with fitted models: the max-min allocation beside its baselines, and what a wanted performance takes."""
+"""Plan a scenario with fitted models: the max-min allocation beside its baselines, and what a wanted quality takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,13 @@ from djscc.semantic_loss import FittedModel
 @dataclass(frozen=True)
 class LinkPlan:
     """A planned scenario. ``best`` is the max-min allocation, ``baselines`` the others on the same scenario; ``least_power`` and
-    ``least_bandwidth`` are for a wanted performance, where one was asked for and can be had."""
+    ``least_bandwidth`` are for the performance in ``wanted``, or for the users' wanted values ("the users' values"), None where
+    nothing was wanted or it cannot be had."""
 
     scenario: Scenario
     best: Allocation
     baselines: tuple[Allocation, ...]
-    wanted: float | None = None
+    wanted: float | str | None = None
     least_power: Allocation | None = None
     least_bandwidth: Allocation | None = None
 
@@ -44,32 +45,43 @@ class LinkPlan:
         lines = [f"{self.scenario.name}: smallest performance (1 - weight x loss)"]
         for allocation in (self.best, *self.baselines):
             lines.append(f"  {allocation.name:<18} {allocation.performance:8.4f}   {allocation.power_w:10.4g} W")
-        lines.append(
-            f"  no allocation reaches {self.best.bound:.4f} (gap {self.best.gap:.1e}, SNR grid {SNR_STEP_DB} dB)"
-        )
-        lines.append(
-            f"{'user':<16}{'metric':<10}{'ratio':>9}{'Es/N0 dB':>10}{'power W':>11}{'kHz':>10}{'value':>9}{'performance':>13}"
-        )
-        for s in self.best.shares:
-            ratio = "-" if s.ratio is None else f"1/{1 / s.ratio:.4g}"
-            lines.append(
-                f"{s.user:<16.16}{s.metric:<10}{ratio:>9}{s.snr_db:>10.2f}{s.power_w:>11.4g}{s.bandwidth_hz / 1e3:>10.4g}"
-                f"{s.value:>9.4g}{s.performance:>13.4f}"
-            )
+        lines.append(f"  no allocation reaches {self.best.bound:.4f}: the gap is at most {self.best.gap:.1e}")
+        lines += _shares(self.best)
+        if self.wanted is not None:
+            aim = self.wanted if isinstance(self.wanted, str) else f"a performance of {self.wanted:g}"
+            for name, found in (("power", self.least_power), ("bandwidth", self.least_bandwidth)):
+                if found is None:
+                    other = "bandwidth" if name == "power" else "power"
+                    lines.append(f"least {name} for {aim}: cannot be had within the {other} and the measured SNRs")
+                    continue
+                used = f"{found.power_w:.4g} W and {found.bandwidth_hz / 1e3:.4g} kHz"
+                given = f"{self.scenario.power_w:g} W and {self.scenario.bandwidth_hz / 1e3:g} kHz"
+                lines += [f"least {name} for {aim}: {used} of {given}", *_shares(found)]
         return "\n".join(lines)
 
 
-def plan_links(
-    models: FittedModel | Iterable[FittedModel] | Mapping[str, FittedModel],
-    scenario: Scenario,
-    wanted: float | None = None,
-) -> LinkPlan:
-    """Plan a scenario with fitted models, one for each metric that its users name.
+def _shares(allocation: Allocation) -> Iterator[str]:
+    """Lines of a table: what each user is given."""
+    yield f"{'user':<16}{'ratio':>9}{'Es/N0 dB':>10}{'power W':>11}{'kHz':>10}{'performance':>13}  {'limited by':<12}values"
+    for s in allocation.shares:
+        ratio = "-" if s.ratio is None else f"1/{1 / s.ratio:.4g}"
+        values = ", ".join(f"{metric} {value:.4g}" for metric, value in s.values.items())
+        yield (
+            f"{s.user:<16.16}{ratio:>9}{s.snr_db:>10.2f}{s.power_w:>11.4g}{s.bandwidth_hz / 1e3:>10.4g}"
+            f"{s.performance:>13.4f}  {s.metric:<12}{values}"
+        )
 
-    Raises ScenarioError where a model is missing or there are two of one metric, or where the scenario cannot serve all users
-    even at the smallest ratio and the lowest measured SNR.
+
+def plan_links(
+    models: FittedModel | Iterable[FittedModel], scenario: Scenario, wanted: float | None = None
+) -> LinkPlan:
+    """Plan a scenario with fitted models of the metrics, codecs and channels that its users name.
+
+    ``wanted`` is the performance of every user that is to be had with the least power or bandwidth; None takes the values that
+    users want, where there are any. Raises ScenarioError where a model is missing or a user does not say which of several is its
+    own, or where the scenario cannot serve all users even at the smallest ratio and the lowest measured SNR.
     """
-    options = all_options(scenario, _by_metric(models))
+    options = all_options(scenario, [models] if isinstance(models, FittedModel) else list(models))
     best = max_min(options, scenario)
     if best is None:
         least = least_power(options, scenario, float("-inf"))
@@ -84,26 +96,13 @@ def plan_links(
             f"{least.power_w:.4g} W would; give more power, or measure at lower SNR"
         )
     baselines = (equal_sharing(options, scenario), water_filling(options, scenario), rate_max(options, scenario))
-    if wanted is None:
+    if wanted is None and not any(user.wanted for user in scenario.users):
         return LinkPlan(scenario, best, baselines)
     return LinkPlan(
         scenario,
         best,
         baselines,
-        wanted,
+        "the users' values" if wanted is None else wanted,
         least_power(options, scenario, wanted),
         least_bandwidth(options, scenario, wanted),
     )
-
-
-def _by_metric(models: FittedModel | Iterable[FittedModel] | Mapping[str, FittedModel]) -> Mapping[str, FittedModel]:
-    if isinstance(models, Mapping):
-        return models
-    found: dict[str, FittedModel] = {}
-    for model in [models] if isinstance(models, FittedModel) else models:
-        if model.metric in found:
-            raise ScenarioError(
-                f"there are two models of {model.metric}; give one for each metric (name its codec and channel)"
-            )
-        found[model.metric] = model
-    return found

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,20 @@ class User:
     """One receiver of images.
 
     ``gain_db`` is received over transmitted power, antennas and all losses counted; ``margin_db`` how much lower it may be in the
-    worst case that is planned for. ``weight`` multiplies the loss: at 2 a loss counts twice. ``image`` is height, width and bands
-    of each of the ``images`` to be sent within the deadline; ``metric`` the loss that counts for this user.
+    worst case that is planned for. ``image`` is height, width and bands of each of the ``images`` to be sent within the deadline.
+    ``metric`` are the metrics and task results that count for this user, each with its weight: its performance is the worst of
+    them. ``weight`` multiplies every loss: at 2 a loss counts twice. ``wanted`` are values of some of these metrics that are to be
+    reached with the least power or bandwidth. ``codec`` and ``channel`` choose among models that were fitted for several.
     """
 
     name: str
     gain_db: float
-    metric: str = "ssim"
+    metric: Mapping[str, float] = field(default_factory=lambda: {"ssim": 1.0})
     weight: float = 1.0
     margin_db: float = 0.0
+    wanted: Mapping[str, float] = field(default_factory=dict)
+    codec: str | None = None
+    channel: str | None = None
     image: tuple[int, int, int] = (64, 64, 3)
     images: int = 1
 
@@ -100,14 +105,40 @@ def _keys(data: Any, where: str, kind: type) -> Mapping[str, Any]:
     """``data`` as a mapping with known keys, and all that have no default."""
     if not isinstance(data, Mapping):
         raise ScenarioError(f"{where}: is no mapping of keys to values")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     for key in data:
         if key not in fields:
             raise ScenarioError(f"{where}: key {key!r} is not known; known are {', '.join(fields)}")
-    for key, field in fields.items():
-        if field.default is dataclasses.MISSING and key not in data:
+    for key, entry in fields.items():
+        if entry.default is entry.default_factory is dataclasses.MISSING and key not in data:
             raise ScenarioError(f"{where}: key {key!r} is missing")
     return data
+
+
+def _metrics(data: Any, where: str) -> dict[str, float]:
+    """Metrics and their weights, from a name, a list of names, or a mapping of names to weights."""
+    names = list(data) if isinstance(data, Mapping | list | tuple) else [data]
+    weights = data if isinstance(data, Mapping) else dict.fromkeys(names, 1)
+    if not names:
+        raise ScenarioError(f"{where}: name at least one of {', '.join(LOSSES)}")
+    for metric in names:
+        if metric not in LOSSES:
+            raise ScenarioError(f"{where}: {metric!r} is not known; choose one of {', '.join(LOSSES)}")
+    return {metric: _number(weight, f"{where}, {metric}", 1e-3, 1e3) for metric, weight in weights.items()}
+
+
+def _wanted(data: Any, metrics: Mapping[str, float], where: str) -> dict[str, float]:
+    """Wanted values by metric, from a mapping, or from a number where the user has one metric."""
+    if not isinstance(data, Mapping):
+        if len(metrics) > 1:
+            raise ScenarioError(
+                f"{where}: {data!r} is for which of {', '.join(metrics)}? Write {{{next(iter(metrics))}: {data}}}"
+            )
+        data = {next(iter(metrics)): data}
+    for metric in data:
+        if metric not in metrics:
+            raise ScenarioError(f"{where}: {metric!r} is not one of this user's metrics ({', '.join(metrics)})")
+    return {metric: _number(value, f"{where}, {metric}", -1e3, 1e3) for metric, value in data.items()}
 
 
 def _user(data: Any, where: str) -> User:
@@ -121,9 +152,10 @@ def _user(data: Any, where: str) -> User:
     if "images" in user:
         user["images"] = int(user["images"])
     if "metric" in data:
-        if data["metric"] not in LOSSES:
-            raise ScenarioError(f"{where}, metric: {data['metric']!r} is not known; choose one of {', '.join(LOSSES)}")
-        user["metric"] = data["metric"]
+        user["metric"] = _metrics(data["metric"], f"{where}, metric")
+    if data.get("wanted") is not None:
+        user["wanted"] = _wanted(data["wanted"], user.get("metric", {"ssim": 1.0}), f"{where}, wanted")
+    user |= {key: str(data[key]) for key in ("codec", "channel") if data.get(key) is not None}
     if "image" in data:
         size = data["image"]
         if not isinstance(size, list | tuple) or len(size) != 3:

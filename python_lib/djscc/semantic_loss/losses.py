@@ -37,6 +37,11 @@ class Loss:
     higher_is_better: bool = True
     binary: bool = False
 
+    def of_value(self, value: float) -> float:
+        """The loss of a value of the metric: the inverse of ``value``."""
+        nothing = self.value(0.0)
+        return (value - nothing) / (self.value(1.0) - nothing)
+
 
 def _number(tile: Tile, key: str) -> float | None:
     value = tile.get(key)
