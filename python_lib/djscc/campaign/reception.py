@@ -23,6 +23,8 @@ MAXIMUM_TILE_PIXELS = 1 << 20  # a header may claim any size: refuse what would 
 SAVE_EVERY_S = 2.0  # between writes of an image whose tiles are still coming
 MISSING = 128  # grey level of what did not arrive
 
+Observer = Callable[[ReceivedFrame, Mapping[str, Any], "NDArray[np.uint8] | None"], None]
+
 
 class FrameSink:
     """Decode frames, measure and log them.
@@ -67,6 +69,7 @@ class FrameSink:
         self._unsaved: dict[str, NDArray[np.uint8]] = {}
         self._saved_at = -SAVE_EVERY_S
         self.records: deque[dict[str, Any]] = deque(maxlen=keep)
+        self.observers: list[Observer] = []  # called with each frame, its record and its tiles, once it is logged
 
     def accept(self, frame: ReceivedFrame) -> dict[str, Any]:
         """Take one frame; returns its record, which was logged. A frame that cannot be decoded is logged as refused."""
@@ -81,16 +84,19 @@ class FrameSink:
             "clock_ppm": finite(report.clock_ppm),
             "gain_db": finite(report.gain_db),
             "lost_samples": int(report.lost_samples),
+            "overruns": int(report.overruns),
             "erased": float(1 - known.mean()) if known.size else 1.0,
             "received": True,
             **self.truth(report),
         }
+        tiles: NDArray[np.uint8] | None
         try:
             codec = self._codec(header)
             record["codec"] = codec.name
             tiles = self._decode(codec, frame, known)
         except CodecError as error:
             record |= {"refused": str(error), "tiles": self._names(header)}
+            tiles = None
         else:
             self.latest = tiles
             record["layers"] = header.layers[0] if len(set(header.layers)) == 1 else list(header.layers)
@@ -98,6 +104,8 @@ class FrameSink:
         self.records.append(record)
         if self.log is not None:
             self.log.append(record)
+        for observer in self.observers:
+            observer(frame, record, tiles)
         return record
 
     def lost(self, header: FrameHeader) -> dict[str, Any]:

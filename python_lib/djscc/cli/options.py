@@ -6,13 +6,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import textwrap
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from djscc import DATA
 from djscc.campaign.plan import PlanError, parse_ratio
 from djscc.errors import DjsccError
+
+if TYPE_CHECKING:
+    from djscc.links import Security
 
 
 class MissingFileError(DjsccError):
@@ -134,6 +138,31 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed, default=1, help="seed of every random draw (default: 1)")
+
+
+def add_security(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keys",
+        metavar="DIR",
+        help="folder of CURVE keys for ZeroMQ links (made by `djscc keys`); needed beyond loopback",
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="let ZeroMQ links leave this machine without keys, readable and forgeable",
+    )
+
+
+def security(arguments: argparse.Namespace) -> Security:
+    """What --keys and --insecure say."""
+    from djscc.links import Security
+
+    return Security(arguments.keys, arguments.insecure)
+
+
+def say(text: str) -> None:
+    """A line for the user on standard error, where standard output carries samples."""
+    print(text, file=sys.stderr)
 
 
 def write_json(path: Path | None, result: Any) -> None:

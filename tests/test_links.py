@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Links: addresses, keys, samples over ZeroMQ, and a channel process between two ends that start in any order."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import zmq
+from djscc.channels import load_channel
+from djscc.cli import main
+from djscc.errors import DjsccError
+from djscc.links import (
+    Link,
+    LinkError,
+    MetricsPublisher,
+    MetricsSubscriber,
+    SampleReceiver,
+    SampleSender,
+    Security,
+    load_keys,
+    make_keys,
+    parse_address,
+)
+from djscc.links import sockets as links_sockets
+from djscc.links.channel import ChannelProcess
+from djscc.links.keys import KeysError
+from djscc.waveform import WaveformSettings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ramp(count: int, start: int = 0) -> np.ndarray:
+    return np.arange(start, start + count).astype(np.complex64)
+
+
+def read_all(receiver: SampleReceiver, seconds: float = 10) -> np.ndarray:
+    """Samples up to the end of a transmission."""
+    parts, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        samples = receiver.read(0.1)
+        if samples is not None and not len(samples):
+            break
+        if samples is not None:
+            parts.append(samples)
+    return np.concatenate(parts) if parts else np.empty(0, np.complex64)
+
+
+@pytest.mark.parametrize(
+    ("text", "bind", "local"),
+    [
+        ("tcp://127.0.0.1:5557", True, True),
+        ("tcp://127.9.9.9:5557", False, True),
+        ("tcp://localhost:5557", False, True),
+        ("tcp://[::1]:5557", True, True),
+        ("ipc:///tmp/link", True, True),
+        ("tcp://*:5557", True, False),
+        ("tcp://0.0.0.0:5557", True, False),
+        ("tcp://eth0:5557", True, False),
+        ("tcp://192.168.2.1:5557", False, False),
+        ("tcp://ground.example:5557", False, False),
+        ("tcp://127.0.0.1.example:5557", False, False),
+    ],
+)
+def test_what_leaves_this_machine(text, bind, local):
+    assert parse_address(text, bind).local == local
+
+
+@pytest.mark.parametrize(
+    "text", ["5557", "tcp://host", "tcp://:5557", "udp://127.0.0.1:1", "tcp://h:x", "tcp://*:5557"]
+)
+def test_bad_addresses_name_a_good_one(text):
+    with pytest.raises(LinkError, match=r"tcp://|other end's host"):
+        parse_address(text, bind=False)
+
+
+def test_role_in_the_address():
+    assert parse_address("bind:tcp://*:1", bind=False).bind
+    assert not parse_address("connect:tcp://host:1", bind=True).bind
+
+
+def test_beyond_loopback_needs_keys_or_the_word(caplog):
+    with pytest.raises(LinkError, match="--keys"):
+        SampleSender("tcp://0.0.0.0:*")
+    sender = SampleSender("tcp://0.0.0.0:*", Security(insecure=True))
+    sender.close()
+    assert "WITHOUT KEYS" in caplog.text
+
+
+def test_address_in_use():
+    with Link(zmq.PUB, "tcp://127.0.0.1:*", True) as link, pytest.raises(LinkError, match="another address"):
+        Link(zmq.PUB, link.endpoint, True)
+
+
+def test_key_folders(tmp_path):
+    ground, flight = make_keys([tmp_path / "ground", tmp_path / "flight"])
+    assert stat.S_IMODE((tmp_path / "ground" / "own.key_secret").stat().st_mode) == 0o600
+    assert [name for name, _ in ground.peers] == ["flight"]
+    assert ground.server("anywhere") == flight.public
+    again = make_keys([tmp_path / "ground"])[0]
+    assert again.secret == ground.secret, "a pair that is there is kept"
+    make_keys([tmp_path / "third"], [tmp_path / "ground" / "own.key_secret"])
+    text = (
+        (tmp_path / "third" / "peers" / "ground.key").read_text()
+        if (tmp_path / "third/peers/ground.key").exists()
+        else ""
+    )
+    text += "".join(p.read_text() for p in (tmp_path / "third" / "peers").glob("*.key"))
+    assert ground.secret.decode() not in text, "a secret key given by mistake does not spread"
+
+
+def test_keys_that_cannot_be_used(tmp_path):
+    with pytest.raises(KeysError, match="djscc keys"):
+        load_keys(tmp_path)
+    make_keys([tmp_path / "a"])
+    with pytest.raises(KeysError, match="--trust"):
+        load_keys(tmp_path / "a")
+    (tmp_path / "a" / "own.key_secret").chmod(0o644)
+    with pytest.raises(KeysError, match="chmod 600"):
+        load_keys(tmp_path / "a")
+    (tmp_path / "no.key").write_text("nothing")
+    with pytest.raises(KeysError, match="not a key file"):
+        make_keys([tmp_path / "b"], [tmp_path / "no.key"])
+
+
+def test_command_keys(tmp_path, capsys):
+    assert main(["keys", str(tmp_path / "ground"), str(tmp_path / "flight")]) == 0
+    assert "trusts flight" in capsys.readouterr().out
+    assert main(["keys", str(tmp_path / "x" / "same"), str(tmp_path / "y" / "same")]) == 1
+
+
+def test_samples_with_keys(tmp_path):
+    make_keys([tmp_path / "a", tmp_path / "b"])
+    sender = SampleSender("tcp://0.0.0.0:*", Security(tmp_path / "a"))
+    port = sender.endpoint.rpartition(":")[2]
+    receiver = SampleReceiver(f"tcp://127.0.0.1:{port}", Security(tmp_path / "b"))
+    assert sender.write(ramp(100_000), 5) == 100_000
+    assert sender.end()
+    assert np.array_equal(read_all(receiver), ramp(100_000))
+    sender.close()
+    receiver.close()
+
+
+@pytest.mark.parametrize("wrong", ["server", "client", "none", "unwanted"])
+def test_wrong_keys_do_not_wait_in_silence(tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr(links_sockets, "PATIENCE_S", 0.5)
+    a, _ = make_keys([tmp_path / "a", tmp_path / "b"])
+    make_keys([tmp_path / "c"], [tmp_path / "a" / "own.key"])
+    make_keys([tmp_path / "d"], [tmp_path / "b" / "own.key"])
+    bound = Security() if wrong == "unwanted" else Security(a.folder)
+    other = {"server": "d", "client": "c", "none": None, "unwanted": "b"}[wrong]
+    with (
+        Link(zmq.PUSH, "tcp://127.0.0.1:*", True, bound) as sender,
+        Link(zmq.PULL, sender.endpoint, False, Security(tmp_path / other if other else None)) as receiver,
+    ):
+        with pytest.raises(LinkError, match="keys"):
+            receiver.receive(8)
+        assert not sender.send([b"x"], 0.5), "nothing goes to a stranger"
+
+
+def test_the_end_that_binds_warns_and_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(links_sockets, "PATIENCE_S", 0.3)
+    make_keys([tmp_path / "a", tmp_path / "b"])
+    make_keys([tmp_path / "c"], [tmp_path / "a" / "own.key"])
+    sender = SampleSender("tcp://127.0.0.1:*", Security(tmp_path / "a"))
+    stranger = SampleReceiver(sender.endpoint, Security(tmp_path / "c"))
+    assert sender.write(ramp(4), 1.5) == 0
+    assert "wrong keys" in caplog.text
+    friend = SampleReceiver(sender.endpoint, Security(tmp_path / "b"))
+    assert sender.write(ramp(4), 5) == 4
+    assert np.array_equal(friend.read(5), ramp(4))
+    for end in (stranger, friend, sender):
+        end.close()
+
+
+def test_receiver_first_and_sender_restarted():
+    address = f"tcp://127.0.0.1:{free_port()}"
+    receiver = SampleReceiver(address)
+    assert receiver.read(0.1) is None
+    for start in (0, 1000):
+        sender = SampleSender(address)
+        assert sender.write(ramp(1000, start), 5) == 1000
+        sender.close()  # without a word, as one that was killed
+        assert np.array_equal(receiver.read(5), ramp(1000, start))
+    receiver.close()
+
+
+def test_sender_first_and_receiver_restarted():
+    sender = SampleSender("tcp://127.0.0.1:*")
+    assert sender.write(ramp(10), 0.2) == 0, "nobody is there: it waits"
+    for _ in range(2):
+        receiver = SampleReceiver(sender.endpoint)
+        assert sender.write(ramp(10), 5) == 10
+        assert np.array_equal(receiver.read(5), ramp(10))
+        receiver.close()
+        time.sleep(0.2)
+    sender.close()
+
+
+def test_two_receivers_are_told(caplog):
+    sender = SampleSender("tcp://127.0.0.1:*")
+    receivers = [SampleReceiver(sender.endpoint) for _ in range(2)]
+    end = time.monotonic() + 5
+    while "stop all but one" not in caplog.text and time.monotonic() < end:
+        sender.write(ramp(10), 0.2)
+        time.sleep(0.02)
+    assert "2 ends are connected" in caplog.text
+    for link in (*receivers, sender):
+        link.close()
+
+
+def test_what_is_no_samples():
+    with Link(zmq.PUSH, "tcp://127.0.0.1:*", True) as sender:
+        receiver = SampleReceiver(sender.endpoint)
+        assert sender.send([b"12345"], 5)
+        with pytest.raises(LinkError, match="no complex float32"):
+            receiver.read(5)
+        receiver.close()
+
+
+def test_metrics_survive_rubbish_and_count_gaps():
+    publisher = MetricsPublisher("tcp://127.0.0.1:*", settings={"decoder": "lite"})
+    subscriber = MetricsSubscriber(publisher.endpoint)
+    end = time.monotonic() + 5
+    first = None
+    while first is None and time.monotonic() < end:
+        publisher.publish({"kind": "frame", "frame_number": 0})
+        first = subscriber.receive(0.1)
+    while subscriber.receive(0.2):
+        pass
+    link = publisher._link
+    for rubbish in (
+        [b"djscc"],
+        [b"djscc", b"{"],
+        [b"djscc", b"[1]"],
+        [b"djscc", b'{"a": NaN}'],
+        [b"a", b"{}", b"", b""],
+    ):
+        link.send(rubbish)
+    publisher.sequence += 5
+    publisher.publish({"kind": "frame", "frame_number": 1})
+    got = subscriber.receive(5)
+    assert got.message["frame_number"] == 1 and got.message["session"] == publisher.session
+    assert (subscriber.damaged, subscriber.missed) == (5, 5)
+    subscriber.close()
+    publisher.close()
+
+
+def test_channel_process_any_order_and_restarts():
+    """Ends in threads: the channel first, then the receiver, then two transmissions, the second after a kill."""
+    before, after = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+    settings = WaveformSettings()
+    channel = load_channel("awgn").replace(snr_db=30.0)
+    source, sink = SampleReceiver(before), SampleSender(after)
+    process = ChannelProcess(channel, settings, source, sink)
+    thread = threading.Thread(target=process.run, kwargs={"seconds": 30}, daemon=True)
+    thread.start()
+    receiver = SampleReceiver(after)
+    signal = np.full(50_000, 0.3, np.complex64)
+    killed = SampleSender(before)
+    assert killed.write(signal, 5) == len(signal)
+    killed.close()
+    sender = SampleSender(before)
+    assert sender.write(signal, 5) == len(signal)
+    assert sender.end()
+    got = read_all(receiver)
+    assert len(got) == 100_000
+    assert np.abs(got.mean() - 0.3) < 0.01
+    process._until = 0
+    thread.join(5)
+    assert process.counts["transmissions"] == 1
+    for end in (sender, receiver, source, sink):
+        end.close()
+
+
+def test_channel_command_over_pipes(tmp_path):
+    signal = np.full(20_000, 0.3, np.complex64)
+    command = [sys.executable, "-m", "djscc.cli", "channel", "--in", "-", "--out", "-", "--snr", "20", "--once"]
+    done = subprocess.run(command, input=signal.astype("<c8").tobytes(), capture_output=True, timeout=60, check=True)
+    got = np.frombuffer(done.stdout, "<c8")
+    assert len(got) == len(signal)
+    assert 0.001 < np.var(got) < 0.01
+    assert b"20000 samples in" in done.stderr
+
+
+def test_channel_command_refuses(tmp_path, capsys):
+    assert main(["channel", "--in", "nowhere", "--out", "-", "--snr", "3"]) == 1
+    assert "zmq:tcp://HOST:PORT" in capsys.readouterr().err
+    assert main(["channel", "--in", "-", "--out", "zmq:tcp://*:5999", "--snr", "3"]) == 1
+    assert "--keys" in capsys.readouterr().err
+    torn = tmp_path / "torn.cf32"
+    torn.write_bytes(b"0" * 20)
+    assert main(["channel", "--in", f"file:{torn}", "--out", f"file:{tmp_path / 'o'}", "--snr", "3"]) == 1
+    assert "within a sample" in capsys.readouterr().err
+    assert (tmp_path / "o").stat().st_size == 16
+
+
+def test_errors_are_the_projects():
+    assert issubclass(LinkError, DjsccError) and issubclass(KeysError, DjsccError)
