@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from djscc.waveform.snr import Noise, noise_power, signal_power
 from djscc.waveform.synchronise import Synchronisation
 from djscc.waveform.tracking import PilotTracker, Track
 
+_RINGING = 4  # symbols on either side of a gap that lack part of their pulse
 _MARGIN = 8  # symbols before a frame's end from which the next may be searched for
 
 
@@ -79,11 +81,13 @@ def equalise(
     matched: MatchedFilter,
     tracker: PilotTracker,
     available: int | None = None,
+    silent: Sequence[tuple[int, int]] = (),
 ) -> Equalised:
     """Track, resample and equalise the frame in ``samples``, whose ``header`` symbols are known by now.
 
     ``available`` is how many blocks the samples hold where the stream ended within the frame (more than the header's).
-    ``matched`` takes runs of half a block. Working range: flat channels, as tracked by ``tracker``.
+    ``silent`` are stretches of the samples that were lost for certain and stand there as zeros. ``matched`` takes runs of
+    half a block. Working range: flat channels, as tracked by ``tracker``.
     """
     data_symbols = header.size + payload_symbols
     blocks = data_blocks(data_symbols)
@@ -110,6 +114,9 @@ def equalise(
     residue = np.sum(np.abs(at_pilots - gains[:, None] * pilot) ** 2, axis=1).astype(np.float64) / (PILOT_SYMBOLS - 1)
     number = np.arange(blocks)
     good = (number < whole) & ~track.erased
+    for first, last in silent:
+        block_start = start + spacing * block_at - track.slip
+        good &= (block_start + spacing * (BLOCK_SYMBOLS + _RINGING) < first) | (block_start - spacing * _RINGING > last)
     used = np.flatnonzero(good & (number >= header_blocks))
     pilot_at = block_at[used] + (PILOT_SYMBOLS - 1) / 2
     tail_at = total - TAIL_SYMBOLS + np.arange(0 if truncated else TAIL_SYMBOLS)
@@ -133,8 +140,8 @@ def equalise(
     power = _power(base, smooth, level, own, good, payload, received, noise) if received.any() else 0.0
 
     symbols = (payload * factor.conj() / level).astype(np.complex64)
-    correct_symbols(symbols)
     symbols[~received] = 0
+    correct_symbols(symbols)
     noise_variance = ((noise.local * (1 + own)).astype(np.float32)[block_of] / level).astype(np.float32)
     noise_variance[~received] = np.inf
     rate, acceleration = curve.rates(total / 2)

@@ -26,6 +26,7 @@ class FrameReport:
     phase          carrier phase of the preamble's first symbol in radians.
     snr_db         Es/N0 of a payload symbol, estimated from preamble, header and pilots.
     lost_samples   samples missing within the frame (negative: samples too many).
+    overruns       how often the front end said that it lost samples within the frame.
     erased         share of the payload's symbols that were not received, 0 to 1.
     """
 
@@ -39,6 +40,7 @@ class FrameReport:
     snr_db: float
     lost_samples: int
     erased: float
+    overruns: int = 0
 
     @classmethod
     def exact(cls, snr_db: float) -> FrameReport:
@@ -77,6 +79,7 @@ class ReceiverCounters:
     headers_lost     preambles whose header did not decode.
     frames_missed    frames that the counter in the headers of one scene says were sent but not received.
     lost_samples     samples found missing within frames.
+    overruns         times that the front end said that it lost samples.
     truncated        frames whose end was not received.
     """
 
@@ -87,6 +90,7 @@ class ReceiverCounters:
     headers_lost: int = 0
     frames_missed: int = 0
     lost_samples: int = 0
+    overruns: int = 0
     truncated: int = 0
 
     def to_dict(self) -> dict[str, int]:

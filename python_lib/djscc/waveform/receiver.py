@@ -17,6 +17,7 @@ from djscc.waveform.format import (
     PULSE_SPAN,
     Bits,
     Complex,
+    WaveformError,
     WaveformSettings,
     data_blocks,
     frame_symbols,
@@ -44,6 +45,7 @@ _CHUNK = 1 << 16
 _MAX_CLOCK = 60e-6
 _HEADER_DRIFTS = (0.0, 4e-5, -4e-5)  # cycles per symbol that the carrier may have strayed since the preamble
 _RUN = BLOCK_SYMBOLS // 2
+_LONGEST_GAP = 1 << 22  # samples: after more than these no frame goes on
 
 
 class Receiver:
@@ -73,6 +75,7 @@ class Receiver:
             dump.mkdir(parents=True, exist_ok=True)
         self._begin(0)
         self._last: tuple[int, int, int] | None = None
+        self._overruns: list[tuple[int, int, int]] = []  # first and last sample, and how many were lost for certain
 
     def _begin(self, at: int) -> None:
         self._buffer = SampleBuffer()
@@ -93,10 +96,47 @@ class Receiver:
         frames: list[ReceivedFrame] = []
         for at in range(0, samples.size, _CHUNK):
             self._take(samples[at : at + _CHUNK])
-            while self._buffer.end >= self._need:
-                frame = self._step()
-                if frame is not None:
-                    frames.append(frame)
+            frames += self._steps()
+        return frames
+
+    def skip(self, count: int) -> list[ReceivedFrame]:
+        """The front end lost ``count`` samples here: silence takes their place, so that what follows keeps its place in time.
+
+        What of a frame was lost is erased, the frame counts the overrun. Returns the frames that are complete by this.
+        """
+        if count < 1:
+            raise WaveformError(f"{count} samples lost: give 1 or more")
+        at = self._buffer.end
+        self.overrun(at, at + count, count)
+        if count > _LONGEST_GAP:
+            frames = self.flush()
+            self._begin(at + count)
+            return frames
+        frames = []
+        for done in range(0, count, _CHUNK):
+            self._buffer.append(np.zeros(min(_CHUNK, count - done), np.complex64))
+            frames += self._steps()
+        return frames
+
+    def overrun(self, first: int, last: int, lost: int = 0) -> None:
+        """The front end lost samples somewhere from sample ``first`` to ``last``, ``lost`` of them for certain.
+
+        May be called from another thread than the samples'.
+        """
+        self.counters.overruns += 1
+        self._overruns.append((first, last, lost))
+
+    @property
+    def position(self) -> int:
+        """How far the stream has come, in samples, those that were skipped included."""
+        return self._buffer.end
+
+    def _steps(self) -> list[ReceivedFrame]:
+        frames = []
+        while self._buffer.end >= self._need:
+            frame = self._step()
+            if frame is not None:
+                frames.append(frame)
         return frames
 
     def flush(self) -> list[ReceivedFrame]:
@@ -217,8 +257,10 @@ class Receiver:
             elif available <= data_blocks(known.size):
                 return self._nothing(header, sync)
         correct_samples(samples, slice(start + PREAMBLE_SYMBOLS * sps, held - (PULSE_SPAN + 16) * sps), sps)
-        result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker, available)
+        silent = [(a - self._origin, b - self._origin) for a, b, lost in list(self._overruns) if lost]
+        result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker, available, silent)
         symbols, variance, received = from_air(result.symbols, result.noise_variance, result.received, header.seed)
+        overruns, skipped = self._overruns_until(self._origin + start, self._origin + min(held, int(result.end)))
         nearest = int(np.rint(sync.start))
         report = FrameReport(
             sample_index=self._origin + nearest,
@@ -229,8 +271,9 @@ class Receiver:
             gain_db=10 * np.log10(max(result.power / self.settings.scale**2, 1e-30)),
             phase=result.phase,
             snr_db=result.snr_db,
-            lost_samples=result.lost_samples,
+            lost_samples=result.lost_samples + skipped,
             erased=1 - float(np.count_nonzero(received)) / received.size,
+            overruns=overruns,
         )
         if self._dump is not None:
             stages = {"symbols": symbols, "noise_variance": variance, **result.stages}
@@ -238,6 +281,14 @@ class Receiver:
         self._count(header, report, result.truncated)
         self._resume(self._origin + max(int(result.end), int(sync.start) + PREAMBLE_SYMBOLS * self._sps))
         return ReceivedFrame(header, symbols, variance, received, report)
+
+    def _overruns_until(self, first: int, last: int) -> tuple[int, int]:
+        """Overruns from sample ``first`` to ``last`` and the samples lost by them; those before ``last`` are forgotten."""
+        known = list(self._overruns)  # another thread may add to it
+        for past in (o for o in known if o[1] <= last):
+            self._overruns.remove(past)
+        within = [o for o in known if o[0] < last and o[1] > first]
+        return len(within), sum(lost for _, _, lost in within)
 
     def _nothing(self, header: FrameHeader, sync: Synchronisation) -> ReceivedFrame:
         """A frame of which the stream held little more than the header: all of its payload is erased."""
