@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from djscc.cache import BoundedCache
+from djscc.campaign.collected import Collected
 from djscc.campaign.runlog import RunLog, now
 from djscc.campaign.scenes import Scenes
 from djscc.campaign.sender import scene_id
 from djscc.codec import Codec, CodecError, load_codec_by_id
 from djscc.imagery import TileSet
-from djscc.quality import METRICS, measure
+from djscc.quality import METRICS, Originals, measure
+from djscc.timing import in_network
 from djscc.waveform import FrameHeader, FrameReport, Modulator, ReceivedFrame, WaveformSettings
 
 MAXIMUM_TILE_PIXELS = 1 << 20  # a header may claim any size: refuse what would fill the memory
 SAVE_EVERY_S = 2.0  # between writes of an image whose tiles are still coming
 MISSING = 128  # grey level of what did not arrive
+_originals: BoundedCache[Originals] = BoundedCache(256 << 20, lambda kept: 24 * kept.images.nbytes)
 
 Observer = Callable[[ReceivedFrame, Mapping[str, Any], "NDArray[np.uint8] | None"], None]
 
@@ -42,27 +46,32 @@ class FrameSink:
         settings: the waveform, for the on-air ratio.
         decoder: which decoder of codecs that are looked up; None for their first.
         keep: how many records to hold in ``records``, the latest; None holds all.
+        reference_id: scene id of the references, where it is known already.
     """
 
     def __init__(
         self,
         codecs: Sequence[Codec] = (),
         references: TileSet | None = None,
-        log: RunLog | None = None,
+        log: RunLog | Collected | None = None,
         point: Mapping[str, Any] | None = None,
         pictures: int = 64,
         metrics: Sequence[str] = METRICS,
         settings: WaveformSettings | None = None,
         decoder: str | None = None,
         keep: int | None = None,
+        reference_id: int | None = None,
     ) -> None:
         self.codecs = {c.id: c for c in codecs}
         self.references, self.log, self.pictures, self.metrics = references, log, pictures, tuple(metrics)
-        self.reference_id = None if references is None else scene_id(references.images)
+        self.reference_id = (
+            scene_id(references.images) if references is not None and reference_id is None else reference_id
+        )
         self.point = dict(point or {})
         self.decoder = decoder
         self.folder_a_frame = False  # pictures in a folder for each frame, where tiles come again and again
         self.modulator = Modulator(settings or WaveformSettings())
+        self.number_of: Callable[[FrameHeader], int] = lambda header: header.frame_number
         self.truth: Callable[[FrameReport], Mapping[str, Any]] = lambda report: {}  # what a simulation knows of a frame
         self.latest: NDArray[np.uint8] | None = None  # (N, H, W, C) tiles of the last frame
         self.scenes = Scenes()
@@ -108,6 +117,9 @@ class FrameSink:
             observer(frame, record, tiles)
         return record
 
+    def _of_references(self, scene: int) -> TileSet | None:
+        return self.references if scene == self.reference_id else None
+
     def lost(self, header: FrameHeader) -> dict[str, Any]:
         """Log a frame that was sent and never came (only who knows what was sent can tell)."""
         record = {**self._identity(header), "received": False, "tiles": self._names(header)}
@@ -140,7 +152,7 @@ class FrameSink:
             **self.point,
             "codec_id": f"{header.codec_id:08x}",
             "scene_id": f"{header.scene_id:08x}",
-            "frame_number": header.frame_number,
+            "frame_number": self.number_of(header),
             "ratio": header.payload_symbols / samples,
             "on_air_ratio": self.modulator.on_air_symbols(header) / samples,
         }
@@ -178,46 +190,58 @@ class FrameSink:
             arrived = known[index].any(axis=1)
             index, chosen = index[arrived], chosen[arrived]
             if len(chosen):
-                tiles[chosen] = codec.decode(
-                    frame.symbols[index],
-                    frame.noise_variance[index],
-                    known[index],
-                    header.tile_height,
-                    header.tile_width,
-                )
+                with in_network():
+                    tiles[chosen] = codec.decode(
+                        frame.symbols[index],
+                        frame.noise_variance[index],
+                        known[index],
+                        header.tile_height,
+                        header.tile_width,
+                    )
         return tiles
 
     def _names(self, header: FrameHeader) -> list[dict[str, Any]]:
+        originals = self._originals(header)
         entries = []
         for i in range(header.tile_index, header.tile_index + header.tile_count):
             entry: dict[str, Any] = {"index": i}
-            if self._matches(header):
-                assert self.references is not None
-                entry["name"] = self.references.names[i]
-                if self.references.labels is not None:
-                    entry["label"] = int(self.references.labels[i])
+            if originals is not None:
+                entry["name"] = originals.names[i]
+                if originals.labels is not None:
+                    entry["label"] = int(originals.labels[i])
             entries.append(entry)
         return entries
 
-    def _matches(self, header: FrameHeader) -> bool:
-        return (
-            self.references is not None
-            and header.scene_id == self.reference_id
-            and header.tile_index + header.tile_count <= len(self.references)
-            and self.references.images.shape[1:] == (header.tile_height, header.tile_width, header.bands)
+    def _originals(self, header: FrameHeader) -> TileSet | None:
+        """The scene that a frame is of, if its originals are at hand and of the header's shape."""
+        found = self.find_originals(header.scene_id)
+        fits = (
+            found is not None
+            and header.tile_index + header.tile_count <= len(found)
+            and found.images.shape[1:] == (header.tile_height, header.tile_width, header.bands)
         )
+        return found if fits else None
 
     def _measured(
         self, header: FrameHeader, tiles: NDArray[np.uint8], known: NDArray[np.bool_]
     ) -> list[dict[str, Any]]:
-        entries = self._names(header)
         ends = np.cumsum(header.layers) * header.symbols_per_layer
-        for entry, start, end in zip(entries, np.concatenate([[0], ends[:-1]]), ends, strict=True):
-            entry["erased"] = round(float(1 - known[start:end].mean()), 4)
-        if self._matches(header):
-            assert self.references is not None
-            originals = self.references.images[header.tile_index : header.tile_index + header.tile_count]
-            for name, values in measure(originals, tiles, self.metrics).items():
+        starts = np.concatenate([[0], ends[:-1]])
+        erased = [round(float(1 - known[start:end].mean()), 4) for start, end in zip(starts, ends, strict=True)]
+        return self.score(header, tiles, erased)
+
+    def score(self, header: FrameHeader, tiles: NDArray[np.uint8], erased: Sequence[float]) -> list[dict[str, Any]]:
+        """The entries of a frame's decoded tiles, measured where the originals are at hand; their pictures go to the log.
+
+        ``erased`` is the share of each tile's symbols that did not arrive.
+        """
+        entries = self._names(header)
+        for entry, share in zip(entries, erased, strict=True):
+            entry["erased"] = share
+        originals = self._originals(header)
+        if originals is not None:
+            part = originals.images[header.tile_index : header.tile_index + header.tile_count]
+            for name, values in measure(part, tiles, self.metrics).items():
                 for entry, value in zip(entries, values, strict=True):
                     entry[name] = float(f"{value:.6g}")
         if self.log is not None:
