@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from djscc.cache import BoundedCache
+from djscc.campaign.collected import Collected
 from djscc.campaign.plan import Plan, PlanError, Point
 from djscc.campaign.reception import FrameSink, finite
 from djscc.campaign.runlog import RunLog
@@ -18,11 +22,13 @@ from djscc.channels import ChannelDescription, load_channel
 from djscc.codec import Codec, load_codec
 from djscc.errors import DjsccError
 from djscc.imagery import TileSet
-from djscc.waveform import FrameReport, ReceivedFrame, WaveformSettings
+from djscc.waveform import FrameHeader, FrameReport, ReceivedFrame, WaveformSettings
 
 if TYPE_CHECKING:
-    from djscc.channels import SymbolChannel
     from djscc.channels.satellite_pass import SatellitePass
+
+
+_payloads: BoundedCache[NDArray[np.complex64]] = BoundedCache(128 << 20, lambda payload: payload.nbytes)
 
 
 class FlowgraphError(DjsccError):
@@ -43,8 +49,24 @@ def channel_of(plan: Plan, point: Point) -> ChannelDescription:
     return channel if point.snr_db is None else channel.replace(snr_db=point.snr_db)
 
 
-def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = None) -> list[dict[str, Any]]:
-    """Send all tiles over one point; returns the record of each frame, lost ones too. They are in ``log`` by then."""
+def run_point(
+    plan: Plan,
+    point: Point,
+    tiles: TileSet,
+    log: RunLog | Collected | None = None,
+    *,
+    frames: Iterable[int] | None = None,
+    channel: ChannelDescription | None = None,
+    scene: int | None = None,
+) -> list[dict[str, Any]]:
+    """Send tiles over one point; returns the record of each frame, lost ones too. They are in ``log`` by then.
+
+    Args:
+        frames: which of the point's frames, at symbol level; None sends all. What a frame meets depends on the point and on its
+            number alone.
+        channel: the point's channel, where it is at hand already.
+        scene: scene id of the tiles, where it is known already.
+    """
     codec = codec_of(point.codec, plan.decoder)
     source = FrameSource(
         tiles,
@@ -54,6 +76,7 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
         tiles_per_frame=plan.tiles_per_frame,
         by_content=plan.by_content,
         repeat=plan.repeat,
+        scene=scene,
     )
     settings = WaveformSettings(symbol_rate=plan.symbol_rate)
     identity = {
@@ -63,22 +86,39 @@ def run_point(plan: Plan, point: Point, tiles: TileSet, log: RunLog | None = Non
         "snr_db": point.snr_db,
         "seed": point.seed,
     }
-    sink = FrameSink([codec], tiles, log, identity, plan.pictures, plan.metrics, settings)
+    sink = FrameSink([codec], tiles, log, identity, plan.pictures, plan.metrics, settings, reference_id=source.scene_id)
     if plan.repeat > 1:  # each time its own pictures, a few
         sink.pictures, sink.folder_a_frame = min(plan.pictures, 4), True
-    channel = channel_of(plan, point)
+    channel = channel or channel_of(plan, point)
     if plan.level == "symbols":
-        assert point.snr_db is not None  # channel_of saw to it
-        from djscc.channels import SymbolChannel
-
-        _symbol_level(source, sink, SymbolChannel(channel, point.seed, symbol_rate=plan.symbol_rate), point.snr_db)
-    else:
-        _flowgraph(source, sink, channel, settings, point.seed)
+        wanted = range(len(source)) if frames is None else frames
+        _symbol_level(source, sink, channel, plan, point, wanted)
+        return list(sink.records)
+    sink.number_of = FrameCounter()
+    _flowgraph(source, sink, channel, settings, point.seed)
     arrived = {record["frame_number"] for record in sink.records}
     for index in range(len(source)):
-        if source.number(index) not in arrived:
+        if index not in arrived:
+            sink.number_of = lambda _header, number=index: number  # type: ignore[misc]
             sink.lost(source.header(index))
     return list(sink.records)
+
+
+class FrameCounter:
+    """Frame numbers beyond 2^16, where those in the headers begin again: the number nearest to that of the frame before."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def __call__(self, header: FrameHeader) -> int:
+        step = (header.frame_number - self._last + 0x8000) % 0x10000 - 0x8000
+        self._last = self._last + step if self._last + step >= 0 else header.frame_number
+        return self._last
+
+
+def frame_seed(point: Point, index: int) -> int:
+    """The seed of all that befalls one frame: the same whichever worker sends it, in whatever order."""
+    return int.from_bytes(hashlib.blake2b(f"{point.key} {index}".encode(), digest_size=7).digest(), "big")
 
 
 def truth_of(flight: SatellitePass, settings: WaveformSettings) -> Callable[[FrameReport], dict[str, Any]]:
@@ -96,18 +136,32 @@ def truth_of(flight: SatellitePass, settings: WaveformSettings) -> Callable[[Fra
     return truth
 
 
-def _symbol_level(source: FrameSource, sink: FrameSink, symbol_channel: SymbolChannel, snr_db: float) -> None:
+def _symbol_level(
+    source: FrameSource, sink: FrameSink, channel: ChannelDescription, plan: Plan, point: Point, frames: Iterable[int]
+) -> None:
     import torch
 
+    from djscc.channels import SymbolChannel
+
+    snr_db = point.snr_db
+    assert snr_db is not None  # channel_of saw to it
     exact = FrameReport.exact(snr_db)
-    for header, payload in source:
-        sent = torch.view_as_real(torch.from_numpy(payload)).split(
-            [n * header.symbols_per_layer for n in header.layers]
-        )
-        arrived = [symbol_channel(tile[None], torch.tensor([snr_db])) for tile in sent]
-        symbols = torch.view_as_complex(torch.cat([received[0] for received, _ in arrived])).numpy()
-        noise_variance = torch.cat([variance[0] for _, variance in arrived]).numpy().astype(np.float32)
-        sink.accept(ReceivedFrame(header, symbols, noise_variance, np.ones(len(symbols), dtype=bool), exact))
+    for index in frames:
+        header = source.header(index)
+        key = (header.codec_id, source.scene_id, header.tile_index, header.layers, source.told_snr_db)
+        payload = _payloads.get(key, partial(source.payload, header))
+        sink.number_of = lambda _header, number=index: number  # type: ignore[misc]
+        symbol_channel = SymbolChannel(channel, frame_seed(point, index), symbol_rate=plan.symbol_rate)
+        lengths = np.array(header.layers) * header.symbols_per_layer
+        starts = np.cumsum(lengths) - lengths
+        symbols, variance = np.empty_like(payload), np.empty(len(payload), np.float32)
+        for length in np.unique(lengths):  # tiles of one length at once, each with a fade of its own
+            places = starts[lengths == length, None] + np.arange(length)
+            sent = torch.view_as_real(torch.from_numpy(payload[places]))
+            arrived, noise = symbol_channel(sent, torch.full((len(places),), snr_db))
+            symbols[places] = torch.view_as_complex(arrived.contiguous()).numpy()
+            variance[places] = noise.numpy()
+        sink.accept(ReceivedFrame(header, symbols, variance, np.ones(len(symbols), dtype=bool), exact))
 
 
 def _flowgraph(

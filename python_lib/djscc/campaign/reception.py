@@ -25,7 +25,7 @@ from djscc.waveform import FrameHeader, FrameReport, Modulator, ReceivedFrame, W
 MAXIMUM_TILE_PIXELS = 1 << 20  # a header may claim any size: refuse what would fill the memory
 SAVE_EVERY_S = 2.0  # between writes of an image whose tiles are still coming
 MISSING = 128  # grey level of what did not arrive
-_originals: BoundedCache[Originals] = BoundedCache(256 << 20, lambda kept: 24 * kept.images.nbytes)
+_originals: BoundedCache[Originals] = BoundedCache(256 << 20, lambda kept: 30 * kept.images.nbytes)
 
 Observer = Callable[[ReceivedFrame, Mapping[str, Any], "NDArray[np.uint8] | None"], None]
 
@@ -67,11 +67,12 @@ class FrameSink:
         self.reference_id = (
             scene_id(references.images) if references is not None and reference_id is None else reference_id
         )
+        self.find_originals: Callable[[int], TileSet | None] = self._of_references  # the tiles of a scene id
         self.point = dict(point or {})
         self.decoder = decoder
         self.folder_a_frame = False  # pictures in a folder for each frame, where tiles come again and again
         self.modulator = Modulator(settings or WaveformSettings())
-        self.number_of: Callable[[FrameHeader], int] = lambda header: header.frame_number
+        self.number_of: Callable[[FrameHeader], int] = lambda header: header.frame_number  # beyond 2^16, where it wraps
         self.truth: Callable[[FrameReport], Mapping[str, Any]] = lambda report: {}  # what a simulation knows of a frame
         self.latest: NDArray[np.uint8] | None = None  # (N, H, W, C) tiles of the last frame
         self.scenes = Scenes()
@@ -116,9 +117,6 @@ class FrameSink:
         for observer in self.observers:
             observer(frame, record, tiles)
         return record
-
-    def _of_references(self, scene: int) -> TileSet | None:
-        return self.references if scene == self.reference_id else None
 
     def lost(self, header: FrameHeader) -> dict[str, Any]:
         """Log a frame that was sent and never came (only who knows what was sent can tell)."""
@@ -212,6 +210,9 @@ class FrameSink:
             entries.append(entry)
         return entries
 
+    def _of_references(self, scene: int) -> TileSet | None:
+        return self.references if scene == self.reference_id else None
+
     def _originals(self, header: FrameHeader) -> TileSet | None:
         """The scene that a frame is of, if its originals are at hand and of the header's shape."""
         found = self.find_originals(header.scene_id)
@@ -240,14 +241,15 @@ class FrameSink:
             entry["erased"] = share
         originals = self._originals(header)
         if originals is not None:
-            part = originals.images[header.tile_index : header.tile_index + header.tile_count]
+            first, end = header.tile_index, header.tile_index + header.tile_count
+            part = _originals.get((header.scene_id, first, end), lambda: Originals(originals.images[first:end]))
             for name, values in measure(part, tiles, self.metrics).items():
                 for entry, value in zip(entries, values, strict=True):
                     entry[name] = float(f"{value:.6g}")
         if self.log is not None:
             folder = self.point.get("point") or f"scene-{header.scene_id:08x}"
             if self.folder_a_frame:
-                folder = f"{folder}_f{header.frame_number:05d}"
+                folder = f"{folder}_f{self.number_of(header):05d}"
             arrived = np.array([entry["erased"] < 1 for entry in entries])
             image = self.scenes.add(header, tiles, arrived, self.log.picture_path("received", folder))
             if image is not None:

@@ -11,8 +11,12 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +76,9 @@ class RunLog:
                 was = ", ".join(f"{k}: {old['settings'].get(k)!r} there, {plain.get(k)!r} now" for k in differing)
                 raise RunError(f"{self.folder}: holds a run with other settings ({was}); choose another --run folder")
             return
-        versions = {"djscc": __version__, "python": platform.python_version(), "numpy": np.__version__}
         text = yaml.safe_dump(
-            {"started": now(), "versions": versions, "machine": platform.machine(), "settings": plain}, sort_keys=False
+            {"started": now(), "versions": versions(), "machine": platform.machine(), "settings": plain},
+            sort_keys=False,
         )
         temporary = self.folder / "run.yaml.tmp"
         try:
@@ -87,7 +91,13 @@ class RunLog:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one frame to the log, on disk when this returns."""
-        line = json.dumps(record, allow_nan=False, separators=(",", ":"))
+        self.append_all([record])
+
+    def append_all(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add several frames to the log, one line each, on disk when this returns."""
+        if not records:
+            return
+        lines = [json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records]
         try:
             descriptor = os.open(self.frames, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
@@ -98,7 +108,7 @@ class RunLog:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             # one write, so that several processes may append to one log
-            data = b"\n" * torn + line.encode() + b"\n"
+            data = b"\n" * torn + "".join(lines).encode()
             if os.write(descriptor, data) != len(data):
                 raise RunError(f"{self.frames}: the disk is full; make room, then run the same command again")
             os.fsync(descriptor)
@@ -129,6 +139,35 @@ class RunLog:
                     seen.add(key)
                 yield record
 
+    def logged(self) -> dict[str, set[int]]:
+        """The numbers of the frames that are in the log already, by campaign point; empty where there is no log yet."""
+        frames: dict[str, set[int]] = defaultdict(set)
+        if self.frames.exists():
+            for record in self.records():
+                if record.get("point") is not None and isinstance(record.get("frame_number"), int):
+                    frames[record["point"]].add(record["frame_number"])
+        return frames
+
+    def add_session(self, session: Mapping[str, Any]) -> None:
+        """Note in ``sessions.jsonl`` what one call of a campaign did: when, with which workers, how fast."""
+        try:
+            with (self.folder / "sessions.jsonl").open("a") as file:
+                file.write(json.dumps(session, allow_nan=False) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.folder}: sessions.jsonl cannot be written ({error.strerror})") from error
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """What :meth:`add_session` noted, first to last."""
+        file = self.folder / "sessions.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        out = []
+        for line in lines:
+            try:
+                out.append(json.loads(line))
+            except ValueError:
+                continue  # a torn line loses that line only
+        return out
+
     def tiles(self) -> list[dict[str, Any]]:
         """Every tile of the log as one flat mapping: what its frame's record says and what its own entry says."""
         out = []
@@ -156,6 +195,23 @@ class RunLog:
         except OSError as error:
             raise RunError(f"{path}: cannot be written ({error.strerror}); the log is kept") from error
         return path
+
+
+def versions() -> dict[str, str]:
+    """What a run depends on; GNU Radio where it is installed."""
+    found = {"djscc": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    for package in ("torch", "timm"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    if program := shutil.which("gnuradio-config-info"):
+        try:
+            answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return found
+        found["gnuradio"] = answer.stdout.strip()
+    return found
 
 
 def now() -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from djscc.codec import Codec
 from djscc.imagery import TileSet
+from djscc.timing import in_network
 from djscc.waveform import FrameHeader
 from djscc.waveform.header import coded_symbols
 
@@ -29,6 +30,7 @@ class FrameSource:
         by_content: give busy tiles more layers and flat ones fewer. The header's table of layers is paid for out of the
             frame's budget, so that the ratio and the time on air stay those of equal layers.
         repeat: send all tiles so many times.
+        scene: the 32-bit name of the tiles, where it is known already.
     """
 
     def __init__(
@@ -42,13 +44,14 @@ class FrameSource:
         first_frame: int = 0,
         by_content: bool = False,
         repeat: int = 1,
+        scene: int | None = None,
     ) -> None:
         if tiles_per_frame < 1:
             raise ValueError(f"{tiles_per_frame} tiles in a frame: at least 1")
         self.tiles, self.codec, self.layers, self.told_snr_db = tiles, codec, layers, told_snr_db
         self.tiles_per_frame, self.image_size, self.first_frame = tiles_per_frame, image_size, first_frame
         self.by_content, self.repeat = by_content, repeat
-        self.scene_id = scene_id(tiles.images)
+        self.scene_id = scene_id(tiles.images) if scene is None else scene
 
     def __len__(self) -> int:
         return self.repeat * -(-len(self.tiles) // self.tiles_per_frame)
@@ -91,14 +94,19 @@ class FrameSource:
     def __iter__(self) -> Iterator[tuple[FrameHeader, NDArray[np.complex64]]]:
         for index in range(len(self)):
             header = self.header(index)
-            part = self.tiles.images[header.tile_index : header.tile_index + header.tile_count]
-            layers = np.array(header.layers)
-            symbols: dict[int, NDArray[np.complex64]] = {}
-            for number in np.unique(layers):
-                chosen = np.flatnonzero(layers == number)
+            yield header, self.payload(header)
+
+    def payload(self, header: FrameHeader) -> NDArray[np.complex64]:
+        """The symbols of a frame's tiles, one tile after the other."""
+        part = self.tiles.images[header.tile_index : header.tile_index + header.tile_count]
+        layers = np.array(header.layers)
+        symbols: dict[int, NDArray[np.complex64]] = {}
+        for number in np.unique(layers):
+            chosen = np.flatnonzero(layers == number)
+            with in_network():
                 encoded = self.codec.encode(part[chosen], int(number), self.told_snr_db)
-                symbols |= dict(zip(chosen.tolist(), encoded, strict=True))
-            yield header, np.concatenate([symbols[i] for i in range(len(part))])
+            symbols |= dict(zip(chosen.tolist(), encoded, strict=True))
+        return np.concatenate([symbols[i] for i in range(len(part))])
 
 
 def scene_id(images: NDArray[np.uint8]) -> int:
