@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fit every form to the cells of a log, choose the one with the least held-out error, and say how far to trust it."""
+"""Fit a form to the cells of a log: bounded least squares from many starts, its error on points held out, resampled tiles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares, nnls
 from scipy.stats import qmc
 
-from djscc.semantic_loss.cells import Cells, FitError, Series, collect, series_of
-from djscc.semantic_loss.forms import FORMS, Form
-from djscc.semantic_loss.losses import Loss, Tile, loss_of_metric
-from djscc.semantic_loss.model import FittedModel, Quality
+from djscc.semantic_loss.cells import Cells
+from djscc.semantic_loss.forms import Form
+from djscc.semantic_loss.model import Quality
 
 Array = NDArray[np.float64]
 
@@ -23,8 +22,6 @@ STARTS = 256  # random points at which the levels are solved for; the best of th
 REFINED_STARTS = 4
 FOLDS = 20  # leave one out up to 20 points
 RESAMPLES = 200
-INTERVAL = (2.5, 97.5)  # per cent
-SNR_SCATTER_DB = 0.4  # above the receiver's own estimation error over a frame
 
 
 class _Problem:
@@ -140,7 +137,7 @@ def fit_form(form: Form, cells: Cells, seed: int = 0) -> FormFit:
     by ``seed``.
     """
     nothing = np.full(len(cells), np.nan)
-    reason = form.refusal(*_distinct(cells), len(cells))
+    reason = form.refusal(*distinct(cells), len(cells))
     if reason is not None:
         return FormFit(form, np.full(len(form.parameters), np.nan), None, None, nothing, refused=reason)
     loss, sigma = cells.loss, cells.sigma
@@ -195,190 +192,5 @@ def bootstrap(fit: FormFit, cells: Cells, seed: int = 0, resamples: int = RESAMP
     return np.array(draws).reshape(-1, len(fit.parameters))
 
 
-def _distinct(cells: Cells) -> tuple[int, int]:
+def distinct(cells: Cells) -> tuple[int, int]:
     return len(np.unique(cells.ratio)), len(np.unique(np.round(cells.snr_db, 1)))
-
-
-def _unidentified(form: Form, draws: Array, scale: float) -> list[str]:
-    """Parameters whose interval is so wide that the log does not tell them: a factor of 10 (log), the largest measured loss
-    (levels), half of the allowed range (linear)."""
-    warnings = []
-    for p, low, high in zip(form.parameters, *np.percentile(draws, INTERVAL, axis=0), strict=True):
-        allowed = scale if p.scale == "level" else 0.5 * (p.high - p.low)
-        wide = high > 10 * low if p.scale == "log" else high - low > allowed
-        if wide:
-            warnings.append(
-                f"parameter {p.name} ({p.meaning}) is not identified: 95 % interval {low:.3g} to {high:.3g}; "
-                "trust the curve within the measured range, not this number"
-            )
-    return warnings
-
-
-def coverage_warnings(cells: Cells) -> list[str]:
-    """What the log lacks for a surface over the plane."""
-    warnings = []
-    ratios, snrs = _distinct(cells)
-    if ratios < 3:
-        warnings.append(f"only {ratios} ratio(s) were measured; run at least 3 for a surface over ratio")
-    elif cells.ratio.max() < 3 * cells.ratio.min():
-        warnings.append("the ratios span less than a factor of 3; the exponent over ratio is a local one")
-    if snrs < 4:
-        warnings.append(f"only {snrs} SNR(s) were measured; run at least 4 for a surface over SNR")
-    elif np.ptp(cells.snr_db) < 6:
-        warnings.append(f"the SNRs span {np.ptp(cells.snr_db):.1f} dB; run at least 6 dB for a surface over SNR")
-    if not cells.snr_is_estimated and len(cells) < ratios * snrs:
-        warnings.append(f"{ratios * snrs - len(cells)} of {ratios * snrs} points of the grid have no data")
-    if cells.snr_is_estimated:
-        warnings.append("true SNRs are not known: the fit is over the receiver's estimates, in cells of 1 dB")
-    if cells.snr_scatter_db > SNR_SCATTER_DB:
-        warnings.append(
-            f"from point to point the receiver's SNR strays from the channel's mean by {cells.snr_scatter_db:.1f} dB: each point "
-            "met only a few fades, which the intervals, made of tiles, do not count; send more frames or seeds a point"
-        )
-    if cells.not_received:
-        warnings.append(
-            f"{cells.not_received} tiles of lost frames have no loss: the fit is of tiles that were received"
-        )
-    loss = cells.loss
-    if np.ptp(loss) < 4 * float(np.median(cells.sigma)):
-        warnings.append("the loss hardly changes over the plane: its spread is within the sampling error")
-    return warnings
-
-
-@dataclass(frozen=True)
-class MetricFit:
-    """Every form fitted to one metric of one series; ``model`` is the selected one, None where every form was refused."""
-
-    metric: str
-    loss: Loss
-    series: Series
-    cells: Cells
-    fits: tuple[FormFit, ...]
-    model: FittedModel | None
-    warnings: tuple[str, ...]
-
-    @property
-    def selected(self) -> FormFit | None:
-        return next(
-            (fit for fit in self.fits if self.model is not None and fit.form.name == self.model.form.name), None
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        columns = (self.cells.ratio, self.cells.snr_db, self.cells.loss, self.cells.standard_error, self.cells.tiles)
-        return {
-            "metric": self.metric,
-            "loss": self.loss.definition,
-            "codec": self.series.codec,
-            "channel": self.series.channel,
-            "selected": None if self.model is None else self.model.form.name,
-            "model": None if self.model is None else self.model.to_dict(),
-            "forms": [fit.to_dict() for fit in self.fits],
-            "warnings": list(self.warnings),
-            "cells": [
-                {"ratio": r, "snr_db": g, "loss": m, "standard_error": None if np.isnan(e) else e, "tiles": int(n)}
-                for r, g, m, e, n in zip(*(column.tolist() for column in columns), strict=True)
-            ],
-            "tiles_not_received": self.cells.not_received,
-        }
-
-
-def fit_metric(
-    tiles: Iterable[Tile],
-    metric: str,
-    *,
-    forms: Sequence[str] | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    provenance: Mapping[str, Any] | None = None,
-) -> MetricFit:
-    """Fit the loss of ``metric`` over ratio and SNR to the per-tile records of one codec over one channel.
-
-    ``tiles`` are flat records as ``RunLog.tiles()`` gives; ``forms`` limits the choice to some of ``FORMS`` (one name fits that
-    form whatever its error). The form with the least held-out weighted error is selected. Raises MetricError for an unknown
-    metric and FitError for a log that holds nothing to fit.
-    """
-    loss = loss_of_metric(metric)
-    tiles = list(tiles)
-    cells = collect(tiles, loss)
-    for name in forms or ():
-        if name not in FORMS:
-            raise FitError(f"form {name!r} is not known; choose from {', '.join(FORMS)}")
-    fits = tuple(fit_form(FORMS[name], cells, seed) for name in forms or FORMS)
-    warnings = coverage_warnings(cells)
-    fitted = [fit for fit in fits if fit.held_out is not None]
-    series = series_of(tiles[0])
-    if not fitted:
-        warnings.append("no form could be fitted: " + "; ".join(f"{fit.form.name} {fit.refused}" for fit in fits))
-        return MetricFit(metric, loss, series, cells, fits, None, tuple(warnings))
-    best = min(fitted, key=lambda fit: fit.held_out.weighted if fit.held_out else np.inf)
-    draws = bootstrap(best, cells, seed, resamples)
-    warnings += [f"parameter {bound}: the log does not reach where it would be told" for bound in best.at_bound]
-    if len(draws):
-        warnings += _unidentified(best.form, draws, float(cells.loss.max()))
-    else:
-        warnings.append("one tile only: no intervals")
-    assert best.quality is not None and best.held_out is not None
-    model = FittedModel(
-        metric=metric,
-        form=best.form,
-        parameters=best.parameters,
-        draws=draws,
-        ratios=np.unique(cells.ratio),
-        snr_db=(float(cells.snr_db.min()), float(cells.snr_db.max())),
-        quality=best.quality,
-        held_out=best.held_out,
-        provenance={
-            "codec": series.codec,
-            "channel": series.channel,
-            "tiles": len(cells.sums),
-            "points": len(cells),
-            "tiles_not_received": cells.not_received,
-            "seed": seed,
-            **(provenance or {}),
-        },
-    )
-    return MetricFit(metric, loss, series, cells, fits, model, tuple(warnings))
-
-
-@dataclass(frozen=True)
-class FitReport:
-    """The fits of one metric to everything that was run: one for each codec and channel."""
-
-    metric: str
-    fits: tuple[MetricFit, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"metric": self.metric, "fits": [fit.to_dict() for fit in self.fits]}
-
-
-def split_series(tiles: Iterable[Tile]) -> dict[Series, list[Tile]]:
-    """Records by codec and channel, in the order in which these first come."""
-    groups: dict[Series, list[Tile]] = {}
-    for tile in tiles:
-        groups.setdefault(series_of(tile), []).append(tile)
-    return groups
-
-
-def fit_run_logs(tiles: Iterable[Tile], metric: str, *, forms: Sequence[str] | None = None, seed: int = 0) -> FitReport:
-    """Fit one metric to the per-tile records of one or more runs, each codec and channel by itself."""
-    groups = split_series(tiles)
-    if not groups:
-        raise FitError("the run logs hold no tile records; run a campaign or a loopback first")
-    return FitReport(metric, tuple(fit_metric(group, metric, forms=forms, seed=seed) for group in groups.values()))
-
-
-def common_form(fits: Sequence[MetricFit]) -> tuple[str, dict[str, float]]:
-    """The one form that serves all the metrics best, and every form's score.
-
-    A score is the geometric mean, over the fits, of a form's held-out weighted error relative to the best form's there: 1 is
-    the best for every metric. Forms that were refused anywhere have no score.
-    """
-    ratios: dict[str, list[float]] = {}
-    for fit in fits:
-        errors = {f.form.name: f.held_out.weighted for f in fit.fits if f.held_out is not None}
-        for name, error in errors.items():
-            ratios.setdefault(name, []).append(error / min(errors.values()))
-    scores = {name: float(np.exp(np.mean(np.log(r)))) for name, r in ratios.items() if len(r) == len(fits)}
-    if not scores:
-        raise FitError("no form could be fitted to all the metrics; run more ratios and SNRs")
-    return min(scores, key=scores.__getitem__), scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,11 @@ from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
 from djscc.semantic_loss.cells import Cells, FitError
-from djscc.semantic_loss.fit import FOLDS, MetricFit, quality_of
+from djscc.semantic_loss.fit import FOLDS, quality_of
 from djscc.semantic_loss.model import Quality
+
+if TYPE_CHECKING:
+    from djscc.semantic_loss.selection import MetricFit
 
 Array = NDArray[np.float64]
 
