@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training from a codec that is there, on recoloured images."""
+
+import dataclasses
+
+import pytest
+import torch
+from djscc.codec.training import Model, recolour, start_from
+from djscc.codec.training_config import ConfigError, TrainingConfig
+
+SHIPPED = TrainingConfig(
+    name="again",
+    data={},
+    layers=48,
+    encoder={"family": "adaptive", "channels": 48, "blocks": 3},
+    decoders={"lite": {"family": "adaptive", "channels": 64, "blocks": 3}},
+    steps=1,
+)
+
+
+def test_training_starts_from_the_weights_of_a_codec():
+    model = Model(SHIPPED)
+    start_from(model, "adaptive")
+    assert model.decoders["lite"].stem.weight.std() > 0.02 and model.encoder.blocks[0].second.weight.abs().max() > 0
+
+
+def test_a_codec_of_other_networks_is_refused():
+    other = dataclasses.replace(SHIPPED, encoder={"family": "adaptive", "channels": 24, "blocks": 3})
+    with pytest.raises(ConfigError, match="initial 'adaptive'"):
+        start_from(Model(other), "adaptive")
+    with pytest.raises(ConfigError, match="initial 'nowhere'"):
+        start_from(Model(SHIPPED), "nowhere")
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_recolouring_changes_its_share_of_the_images_and_stays_in_range(bands):
+    image = torch.rand((400, bands, 8, 8), generator=torch.Generator().manual_seed(1))
+    changed = recolour(image, 0.25, torch.Generator().manual_seed(2))
+    share = float((changed != image).flatten(1).any(1).float().mean())
+    assert 0.15 < share < 0.35  # 4.6 standard deviations: fails in one of 200,000 seeds
+    assert 0 <= changed.min() and changed.max() <= 1
+    assert torch.equal(recolour(image, 0.0, torch.Generator().manual_seed(2)), image)
