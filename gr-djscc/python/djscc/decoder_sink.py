@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,17 +79,23 @@ class decoder_sink(gr.basic_block):
         when_full: ``block`` or ``drop``.
         queue_frames: frames that wait for the decoder at most.
         log_frames: log a line for each frame.
+        on_drop: called with each frame that was dropped.
     """
 
     def __init__(
-        self, sink: FrameTaker, when_full: str = "block", queue_frames: int = 4, log_frames: bool = False
+        self,
+        sink: FrameTaker,
+        when_full: str = "block",
+        queue_frames: int = 4,
+        log_frames: bool = False,
+        on_drop: Callable[[ReceivedFrame], None] | None = None,
     ) -> None:
         if when_full not in WHEN_FULL:
             raise ValueError(f"when_full {when_full!r}: give one of {', '.join(WHEN_FULL)}")
         gr.basic_block.__init__(self, "decoder_sink", [np.complex64, np.float32], None)
         self.error: Exception | None = None
         self.frames = self.frames_dropped = 0
-        self._sink, self._waits, self._log_frames = sink, when_full == "block", log_frames
+        self._sink, self._waits, self._log_frames, self._on_drop = sink, when_full == "block", log_frames, on_drop
         self._decoder = Consumer(self._decode, queue_frames)
         self._frame: _Frame | None = None
         self._ahead = 0  # items at the head of the input that were read already
@@ -178,10 +185,13 @@ class decoder_sink(gr.basic_block):
         """Give the whole frame to the decoder; False while it has no room."""
         frame = self._frame
         assert frame is not None
-        if not self._decoder.offer(frame.received(), self._waits):
+        received = frame.received()
+        if not self._decoder.offer(received, self._waits):
             if self._waits:
                 return False
             self.frames_dropped += 1
+            if self._on_drop is not None:
+                self._on_drop(received)
             self.logger.warn(
                 f"frame {frame.header.frame_number} dropped, the decoder is behind: {self.frames_dropped} dropped so far"
             )

@@ -52,6 +52,7 @@ class encoder_source(gr.sync_block):
         self._source, self._repeat = source, repeat
         self._producer = Producer(self._frames, queue_frames)
         self._failure: Exception | None = None
+        self._ending = False
         self._next: Frame | None = None
         self._tag: Any = None
         self._left = np.empty(0, np.complex64)
@@ -100,7 +101,7 @@ class encoder_source(gr.sync_block):
         if not len(self._left) and not self._begin(self._take()):
             if self._failure is not None:
                 raise self._failure
-            return WORK_DONE if self._producer.exhausted else 0
+            return WORK_DONE if self._exhausted else 0
         n = min(len(self._left), len(output_items[0]))
         if n == len(self._left) and self._next is None:
             # only what follows tells whether this frame's last symbol is the last of all: it waits, the others do not
@@ -108,7 +109,7 @@ class encoder_source(gr.sync_block):
                 n -= 1
             else:
                 self._next = self._take()
-                if self._next is None and self._failure is None and not self._producer.exhausted:
+                if self._next is None and self._failure is None and not self._exhausted:
                     return 0
         output_items[0][:n] = self._left[:n]
         place = self.nitems_written(0)
@@ -120,8 +121,18 @@ class encoder_source(gr.sync_block):
             self.add_item_tag(0, place + n - 1, END, pmt.PMT_T)
         return n
 
+    def end(self) -> None:
+        """End the stream after the frame that is being sent; may be called from any thread."""
+        self._ending = True
+
+    @property
+    def _exhausted(self) -> bool:
+        return self._ending or self._producer.exhausted
+
     def _take(self) -> Frame | None:
         """The next frame, if there is one yet. An error of the encoder ends the stream, after what came before it."""
+        if self._ending:
+            return None
         try:
             return self._producer.take()
         except Exception as error:

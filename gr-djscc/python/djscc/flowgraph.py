@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gnuradio import gr
@@ -20,13 +20,16 @@ class FlowgraphStalledError(DjsccError):
     """Nothing moved in a flowgraph for too long."""
 
 
-def run_to_end(top_block: gr.top_block, blocks: Sequence[Any], stall_s: float = 300.0) -> None:
+def run_to_end(
+    top_block: gr.top_block, blocks: Sequence[Any], stall_s: float = 300.0, look: Callable[[], None] | None = None
+) -> None:
     """Start a flowgraph and wait until it has ended by itself.
 
     Args:
         top_block: the flowgraph.
         blocks: those of this module that are in it; the first one's error is raised.
         stall_s: give up with FlowgraphStalledError when none of them took or gave an item for so many seconds.
+        look: called every ``POLL_S`` meanwhile.
     """
     ended = threading.Event()
 
@@ -37,7 +40,7 @@ def run_to_end(top_block: gr.top_block, blocks: Sequence[Any], stall_s: float = 
     top_block.start()
     threading.Thread(target=wait, name="flowgraph wait", daemon=True).start()
     try:
-        _watch(ended, blocks, stall_s)
+        _watch(ended, blocks, stall_s, look)
     finally:
         if not ended.is_set():
             top_block.stop()
@@ -48,11 +51,15 @@ def run_to_end(top_block: gr.top_block, blocks: Sequence[Any], stall_s: float = 
             raise block.error
 
 
-def _watch(ended: threading.Event, blocks: Sequence[Any], stall_s: float) -> None:
+def _watch(
+    ended: threading.Event, blocks: Sequence[Any], stall_s: float, look: Callable[[], None] | None = None
+) -> None:
     """Return when the flowgraph has ended, or a block has an error and no streams, by whose end the others would learn of it."""
     alone = [block for block in blocks if not any(_ports(block))]
     moved, since = _progress(blocks), time.monotonic()
     while not ended.wait(POLL_S):
+        if look is not None:
+            look()
         if any(block.error for block in alone):
             return
         now = _progress(blocks)

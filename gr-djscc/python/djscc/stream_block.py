@@ -19,15 +19,16 @@ from gnuradio import gr
 from numpy.typing import NDArray
 
 from .frame_tags import END
-from .guard import guarded
+from .guard import WORK_DONE, guarded
 
 
 @dataclass
 class Piece:
-    """Items to send, the same number on each output port; ``tag`` is a (key, value) for the first of them."""
+    """Items to send, the same number on each output port; ``tags`` and ``end_tags`` are (key, value) for the first and the last."""
 
     items: tuple[NDArray[Any], ...]
-    tag: tuple[Any, Any] | None = None
+    tags: tuple[tuple[Any, Any], ...] = ()
+    end_tags: tuple[tuple[Any, Any], ...] = ()
 
 
 class StreamBlock(gr.basic_block):
@@ -39,6 +40,7 @@ class StreamBlock(gr.basic_block):
         self.error: Exception | None = None
         self._waiting: deque[Piece] = deque()
         self._ended = False
+        self._ending = False
 
     def take(self, items: NDArray[np.complex64], tags: Sequence[tuple[int, Any, Any]]) -> Iterable[Piece]:
         """What comes of these items; ``tags`` are (place among them, key, value). The items must be copied to be kept."""
@@ -52,8 +54,14 @@ class StreamBlock(gr.basic_block):
         """No input is needed as long as something waits: after the input's end this alone keeps the block being called."""
         return [0 if self._waiting else 1] * ninputs
 
+    def end(self) -> None:
+        """End the stream here, as if this were all of the input; may be called from any thread."""
+        self._ending = True
+
     @guarded
     def general_work(self, input_items: list[NDArray[Any]], output_items: list[NDArray[Any]]) -> int:
+        if self._ended and not self._waiting:
+            return WORK_DONE
         if not self._waiting:
             self._take_in(input_items[0])
         return self._give_out(output_items)
@@ -63,7 +71,7 @@ class StreamBlock(gr.basic_block):
         tags = [(tag.offset - start, tag.key, tag.value) for tag in self.get_tags_in_window(0, 0, len(items))]
         tags.sort(key=lambda tag: tag[0])
         self._waiting.extend(piece for piece in self.take(items, tags) if len(piece.items[0]))
-        if any(pmt.eq(key, END) for _, key, _ in tags):
+        if self._ending or any(pmt.eq(key, END) for _, key, _ in tags):
             self._waiting.extend(piece for piece in self.finish() if len(piece.items[0]))
             self._ended = True
         self.consume(0, len(items))
@@ -75,13 +83,16 @@ class StreamBlock(gr.basic_block):
             n = min(room - given, len(piece.items[0]))
             for output, items in zip(outputs, piece.items, strict=True):
                 output[given : given + n] = items[:n]
-            if piece.tag is not None:
-                self.add_item_tag(0, self.nitems_written(0) + given, *piece.tag)
+            place = self.nitems_written(0) + given
+            for tag in piece.tags:
+                self.add_item_tag(0, place, *tag)
             given += n
             if n == len(piece.items[0]):
+                for tag in piece.end_tags:
+                    self.add_item_tag(0, place + n - 1, *tag)
                 self._waiting.popleft()
             else:
-                self._waiting[0] = Piece(tuple(items[n:] for items in piece.items))
+                self._waiting[0] = Piece(tuple(items[n:] for items in piece.items), (), piece.end_tags)
         if self._ended and given and not self._waiting:
             self.add_item_tag(0, self.nitems_written(0) + given - 1, END, pmt.PMT_T)
         return given

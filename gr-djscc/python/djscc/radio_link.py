@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Transmitter and receiver over a radio, each as one flowgraph: what ``djscc transmit`` and ``djscc receive`` run on hardware."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from gnuradio import gr
+
+from djscc.radio import Endpoint, RadioEvents, RadioSettings
+from djscc.waveform import ReceiverCounters, WaveformSettings
+
+from .decoder_sink import FrameTaker, decoder_sink
+from .encoder_source import Frame, encoder_source
+from .flowgraph import run_to_end
+from .frame_modulator import frame_modulator
+from .frame_receiver import SampleTap, frame_receiver
+from .front_end import FrontEnd
+from .pluto_front_end import buffer_of, pluto_sink, pluto_source
+from .soapy_front_end import soapy_sink, soapy_source
+from .usrp_front_end import usrp_sink, usrp_source
+
+STALL_S = 30.0  # a radio that gives no samples for so long is taken for gone
+FLUSH_S = 1.0  # between writes of events to the log
+
+
+def occupied_bandwidth(settings: WaveformSettings) -> float:
+    """Of the signal, in Hz."""
+    return settings.symbol_rate * (1 + settings.roll_off)
+
+
+def radio_source(endpoint: Endpoint, radio: RadioSettings, settings: WaveformSettings, events: RadioEvents) -> FrontEnd:
+    """The receiving end of a radio, set."""
+    rate, occupied = settings.sample_rate, occupied_bandwidth(settings)
+    if endpoint.kind == "usrp":
+        return usrp_source(endpoint, radio, rate, events)
+    if endpoint.kind == "pluto":
+        return pluto_source(endpoint, radio, rate, occupied, events)
+    return soapy_source(endpoint, radio, rate, occupied)
+
+
+def radio_sink(endpoint: Endpoint, radio: RadioSettings, settings: WaveformSettings, events: RadioEvents) -> FrontEnd:
+    """The sending end of a radio, set."""
+    rate, occupied = settings.sample_rate, occupied_bandwidth(settings)
+    if endpoint.kind == "usrp":
+        return usrp_sink(endpoint, radio, rate, events)
+    if endpoint.kind == "pluto":
+        return pluto_sink(endpoint, radio, rate, occupied, events)
+    return soapy_sink(endpoint, radio, rate, occupied)
+
+
+class radio_transmitter(gr.top_block):
+    """Encoder source, frame modulator, radio.
+
+    Args:
+        source: the frames to send, such as a ``djscc.campaign.sender.FrameSource``.
+        endpoint, radio, settings: where to, and how.
+        events: counts underruns and late bursts.
+        repeat: send them again and again.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Frame],
+        endpoint: Endpoint,
+        radio: RadioSettings,
+        settings: WaveformSettings,
+        events: RadioEvents,
+        repeat: bool = False,
+    ) -> None:
+        gr.top_block.__init__(self, "djscc transmitter")
+        self._events = events
+        self.front_end = radio_sink(endpoint, radio, settings, events)
+        self.source = encoder_source(source, repeat, queue_frames=4)
+        self.modulator = frame_modulator(settings, buffer_of(radio) if endpoint.kind == "pluto" else 1)
+        self.connect(self.source, self.modulator, *self.front_end.chain)
+        _connect_messages(self, self.front_end)
+
+    @property
+    def samples(self) -> int:
+        """Samples handed to the radio."""
+        return int(self.modulator.nitems_written(0))
+
+    def run_to_end(self, stop: Callable[[], bool]) -> None:
+        """Send all frames, or end after the one being sent when ``stop`` says so; raises the error of a block that failed."""
+        watch = _Watch(self._events, self.front_end, lambda: self.samples)
+
+        def look() -> None:
+            watch()
+            if stop():
+                self.source.end()
+
+        try:
+            run_to_end(self, (self.source, self.modulator), STALL_S, look)
+            time.sleep(self.front_end.drain_s)
+        finally:
+            watch.close()
+
+
+class radio_receiver(gr.top_block):
+    """Radio, frame receiver, decoder sink.
+
+    Args:
+        sink: what takes the frames, such as a ``djscc.campaign.reception.FrameSink``.
+        endpoint, radio, settings: where from, and how.
+        events: counts overruns and frames that the decoder had no time for.
+        frames: end after so many; 0 for never.
+        queue_frames: frames that wait for the decoder at most; beyond, they are dropped and counted.
+        tap: records the samples.
+    """
+
+    def __init__(
+        self,
+        sink: FrameTaker,
+        endpoint: Endpoint,
+        radio: RadioSettings,
+        settings: WaveformSettings,
+        events: RadioEvents,
+        frames: int = 0,
+        queue_frames: int = 64,
+        tap: SampleTap | None = None,
+    ) -> None:
+        gr.top_block.__init__(self, "djscc receiver")
+        self._events = events
+
+        def gap(sample: int, lost: int) -> None:
+            events.add("overruns", endpoint.kind, sample, lost)
+
+        self.front_end = radio_source(endpoint, radio, settings, events)
+        self.receiver = frame_receiver(settings, frames, tap, gap)
+        self.sink = decoder_sink(sink, "drop", queue_frames, on_drop=lambda frame: events.add("frames_dropped", "host"))
+        status = getattr(self.front_end.watch, "__self__", None)
+        if status is not None:
+            status.on_overrun = self.receiver.overrun
+        self.connect(*self.front_end.chain, self.receiver)
+        for port in (0, 1):
+            self.connect((self.receiver, port), (self.sink, port))
+        _connect_messages(self, self.front_end)
+
+    @property
+    def counters(self) -> ReceiverCounters:
+        """What the receiver has seen."""
+        return self.receiver.counters
+
+    def run_to_end(self, stop: Callable[[], bool]) -> None:
+        """Receive until enough frames came or ``stop`` says so; raises the error of a block that failed."""
+        watch = _Watch(self._events, self.front_end, lambda: self.receiver.position)
+
+        def look() -> None:
+            watch()
+            if stop():
+                self.receiver.end()
+
+        try:
+            run_to_end(self, (self.receiver, self.sink), STALL_S, look)
+        finally:
+            watch.close()
+
+
+class _Watch:
+    """What is done from time to time while a radio runs."""
+
+    def __init__(self, events: RadioEvents, front_end: FrontEnd, position: Callable[[], int]) -> None:
+        self._events, self._front_end, self._position = events, front_end, position
+        self._flushed = time.monotonic()
+
+    def __call__(self) -> None:
+        if self._front_end.watch is not None:
+            self._front_end.watch(self._position())
+        if time.monotonic() - self._flushed > FLUSH_S:
+            self._flushed = time.monotonic()
+            self._events.flush()
+
+    def close(self) -> None:
+        self._events.flush()
+        if self._front_end.close is not None:
+            self._front_end.close()
+
+
+def _connect_messages(flowgraph: gr.top_block, front_end: FrontEnd) -> None:
+    for block, port, counter in front_end.messages:
+        flowgraph.msg_connect(block, port, counter, "in")
+    flowgraph.counters_of_messages = [counter for _, _, counter in front_end.messages]  # must live as long
+
+
+def actual_settings(flowgraph: radio_transmitter | radio_receiver) -> Mapping[str, Any]:
+    """What the radio says that it was set to."""
+    return flowgraph.front_end.actual
