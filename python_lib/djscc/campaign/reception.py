@@ -86,7 +86,7 @@ class FrameSink:
         header, report = frame.header, frame.report
         known = frame.received & np.isfinite(frame.symbols)
         record: dict[str, Any] = {
-            **self._identity(header),
+            **self.identity(header),
             "time_s": float(f"{report.sample_index / self.modulator.settings.sample_rate:.9g}"),
             "snr_est_db": finite(report.snr_db),
             "cfo_hz": finite(report.cfo_hz),
@@ -105,7 +105,7 @@ class FrameSink:
             record["codec"] = codec.name
             tiles = self._decode(codec, frame, known)
         except CodecError as error:
-            record |= {"refused": str(error), "tiles": self._names(header)}
+            record |= {"refused": str(error), "tiles": self.names(header)}
             tiles = None
         else:
             self.latest = tiles
@@ -120,7 +120,7 @@ class FrameSink:
 
     def lost(self, header: FrameHeader) -> dict[str, Any]:
         """Log a frame that was sent and never came (only who knows what was sent can tell)."""
-        record = {**self._identity(header), "received": False, "tiles": self._names(header)}
+        record = {**self.identity(header), "received": False, "tiles": self.names(header)}
         self.records.append(record)
         if self.log is not None:
             self.log.append(record)
@@ -142,7 +142,8 @@ class FrameSink:
             self.close()
             self._saved_at = time.monotonic()
 
-    def _identity(self, header: FrameHeader) -> dict[str, Any]:
+    def identity(self, header: FrameHeader) -> dict[str, Any]:
+        """What a frame's record begins with."""
         samples = header.tile_count * header.tile_height * header.tile_width * header.bands
         return {
             "time": now(),
@@ -198,7 +199,8 @@ class FrameSink:
                     )
         return tiles
 
-    def _names(self, header: FrameHeader) -> list[dict[str, Any]]:
+    def names(self, header: FrameHeader) -> list[dict[str, Any]]:
+        """An entry for each tile of a frame, with its name and label where the original is at hand."""
         originals = self._originals(header)
         entries = []
         for i in range(header.tile_index, header.tile_index + header.tile_count):
@@ -236,7 +238,7 @@ class FrameSink:
 
         ``erased`` is the share of each tile's symbols that did not arrive.
         """
-        entries = self._names(header)
+        entries = self.names(header)
         for entry, share in zip(entries, erased, strict=True):
             entry["erased"] = share
         originals = self._originals(header)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
+from pathlib import Path
 from typing import Any
 
 from djscc.cli import options
@@ -60,6 +62,32 @@ def add_commands(commands: Any) -> None:
     options.add_seed(channel)
     options.add_json(channel)
 
+    log = options.command(
+        commands,
+        "log",
+        run_log,
+        "log at the transmitter what a receiver elsewhere received",
+        """\
+        Subscribes to what `djscc receive --publish` publishes, joins it with the originals, which need not be at the receiver,
+        and writes a run folder as any other: djscc fit and djscc report work on it. Run it again to go on with the same log.""",
+        "djscc log --connect tcp://127.0.0.1:5557 --data landsat --run runs/joined --seconds 5",
+    )
+    log.add_argument(
+        "--connect", required=True, metavar="ADDRESS", help="where the receiver publishes: tcp://HOST:PORT"
+    )
+    log.add_argument("--run", dest="run_folder", required=True, metavar="DIR", help="run folder")
+    log.add_argument(
+        "--sent", metavar="DIR", help="log of the transmitter (djscc transmit --log): originals, lost frames"
+    )
+    log.add_argument("--data", metavar="DIR", help="originals: folder of tiles that is sent, or landsat")
+    log.add_argument("--limit", type=options.count, metavar="N", help="N tiles of --data, as they are sent")
+    log.add_argument("--images", nargs="+", default=[], metavar="IMAGE", help="originals: images that are sent")
+    log.add_argument("--frames", type=options.count, metavar="N", help="end after N frames")
+    log.add_argument("--seconds", type=options.number, metavar="S", help="end after S seconds")
+    log.add_argument("--once", action="store_true", help="end when the receiver says that it stops")
+    options.add_security(log)
+    options.add_json(log)
+
 
 def run_keys(arguments: argparse.Namespace) -> int:
     from djscc.links import make_keys
@@ -97,3 +125,70 @@ def run_channel(arguments: argparse.Namespace) -> int:
                 f"ended, over {channel.name}"
             )
     return 0
+
+
+def run_log(arguments: argparse.Namespace) -> int:
+    from djscc.campaign.joined_log import JoinedLog
+    from djscc.campaign.runlog import RunLog
+    from djscc.campaign.summary import sum_up
+    from djscc.campaign.transmit_log import SentLog
+    from djscc.links import MetricsSubscriber
+
+    logging.basicConfig(format="%(message)s")
+    sent = None if arguments.sent is None else SentLog(arguments.sent)
+    scenes = _originals(arguments)
+    log = RunLog(arguments.run_folder)
+    log.start(
+        {"connect": arguments.connect, "sent": arguments.sent, "data": arguments.data, "images": arguments.images}
+    )
+    joined = JoinedLog(log, sent, scenes)
+    subscriber = MetricsSubscriber(arguments.connect, options.security(arguments))
+    until = None if arguments.seconds is None else time.monotonic() + arguments.seconds
+    try:
+        while until is None or time.monotonic() < until:
+            if subscriber.connected:
+                joined.connected()
+            received = subscriber.receive(0.2)
+            if received is None:
+                continue
+            record = joined.accept(received)
+            if record is not None:
+                print(_line(record), flush=True)
+            if (arguments.once and received.kind == "end") or joined.counts["frames"] == arguments.frames:
+                break
+    except KeyboardInterrupt:
+        pass  # the way to end it
+    finally:
+        joined.close()
+        subscriber.close()
+    records = list(log.records()) if log.frames.exists() else []
+    total = {} if not records else sum_up(records)
+    counts = joined.counts | {"missed": subscriber.missed, "damaged": joined.counts["damaged"] + subscriber.damaged}
+    options.write_json(arguments.json, total | {"counts": counts})
+    print(", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items()))
+    if subscriber.missed and counts["lost"]:
+        options.say(
+            f"{subscriber.missed} messages were missed here, so up to so many of the lost frames may have arrived"
+        )
+    return 0 if records else 1
+
+
+def _line(record: dict[str, Any]) -> str:
+    snr, psnr = record.get("snr_est_db"), [tile["psnr_db"] for tile in record["tiles"] if "psnr_db" in tile]
+    text = f"frame {record['frame_number']}: {len(record['tiles'])} tiles"
+    if isinstance(snr, int | float):
+        text += f", Es/N0 {snr:.1f} dB"
+    return text + (f", PSNR {sum(psnr) / len(psnr):.2f} dB" if psnr else ", originals not at hand")
+
+
+def _originals(arguments: argparse.Namespace) -> list[Any]:
+    from djscc.campaign import resolve_data
+    from djscc.imagery import TileSet, cut, load_image, load_tiles
+
+    scenes = []
+    if arguments.data is not None:
+        scenes.append(load_tiles(resolve_data(arguments.data)).take(arguments.limit))
+    for name in arguments.images:
+        pieces = cut(load_image(name), 64)
+        scenes.append(TileSet(pieces, tuple(f"{Path(name).name}#{i}" for i in range(len(pieces)))))
+    return scenes
