@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A task that received images serve, as everything else sees it, and the registry of kinds of tasks.
+
+To add a kind (detection, segmentation), derive from :class:`Task`, decorate the class with ``@register("name")``, and put
+``"kind": "name"`` into the manifest of its folder. A package of its own makes itself known by an entry point of the
+group ``djscc.tasks``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from djscc.imagery import TileSet
+from djscc.tasks.results import TaskError
+from djscc.tasks.weights import available_tasks, find_task, read_manifest
+
+__all__ = ["KINDS", "Task", "TaskError", "available_tasks", "load_task", "register"]
+
+KEPT = 4  # sets of originals of which a task keeps what it found
+
+
+class Task(ABC):
+    """Judges received tiles.
+
+    Args:
+        name: its name in plans and logs.
+        id: the first eight digits of its weights' SHA-256.
+        manifest: what its folder says of it.
+    """
+
+    def __init__(self, name: str, id: str, manifest: dict[str, Any]) -> None:
+        self.name, self.id, self.manifest = name, id, manifest
+        self._references: dict[int, Any] = {}
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, manifest: dict[str, Any], device: str) -> Task:
+        """Read what the folder holds; TaskError when it cannot be used."""
+
+    @abstractmethod
+    def find_reference(self, originals: TileSet) -> Any:
+        """What is to be known of the originals: the decisions on them, and the truth where there is one."""
+
+    @abstractmethod
+    def measure(self, received: NDArray[np.uint8], reference: Any | None, first: int = 0) -> list[dict[str, Any]]:
+        """The log entry of each tile of (N, H, W, 3), as :mod:`djscc.tasks.results` describes it.
+
+        ``reference`` is what :meth:`find_reference` gave for a set in which these are the tiles from ``first`` on; None where
+        the originals are not at hand.
+        """
+
+    def reference(self, originals: TileSet, scene: int) -> Any:
+        """:meth:`find_reference`, once for each ``scene`` (the id of the originals)."""
+        if scene not in self._references:
+            while len(self._references) >= KEPT:
+                self._references.pop(next(iter(self._references)))
+            self._references[scene] = self.find_reference(originals)
+        return self._references[scene]
+
+
+KINDS: dict[str, type[Task]] = {}
+_T = TypeVar("_T", bound=type[Task])
+
+
+def register(kind: str) -> Callable[[_T], _T]:
+    """Make a class known as the one that loads tasks of this kind."""
+
+    def decorate(cls: _T) -> _T:
+        KINDS[kind] = cls
+        return cls
+
+    return decorate
+
+
+def _find_kinds() -> None:
+    import_module("djscc.tasks.classification")
+    for entry in entry_points(group="djscc.tasks"):
+        try:
+            entry.load()
+        except Exception as error:  # somebody else's package raises anything
+            raise TaskError(
+                f"the tasks of {entry.value} cannot be loaded ({error}); repair or remove that package"
+            ) from error
+
+
+@cache
+def load_task(name: str, device: str = "cpu") -> Task:
+    """Load a task by name or folder, once in a process. TaskError when there is none, or its weights are wrong or damaged."""
+    folder = find_task(name)
+    manifest = read_manifest(folder)
+    _find_kinds()
+    if manifest["kind"] not in KINDS:
+        raise TaskError(f"{folder}: kind {manifest['kind']!r} of task is unknown; known are {', '.join(KINDS)}")
+    return KINDS[manifest["kind"]].load(folder, manifest, device)
