@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -42,6 +43,12 @@ def resolve_data(name: str | Path) -> Path:
     return DATA / "landsat" if str(name) == "landsat" else Path(name)
 
 
+AXES: dict[str, Callable[[Any], Any]] = {
+    "codecs": str, "channels": str, "ratios": parse_ratio, "snr_db": float, "seeds": int,
+}  # fmt: skip
+"""What a point is one choice of, in this order."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One point of a campaign: one codec, channel, ratio, Es/N0 and seed; ``snr_db`` None leaves it to a link budget."""
@@ -72,7 +79,9 @@ class Plan:
 
     ``level`` is ``flowgraph`` (the whole chain as a running GNU Radio flowgraph) or ``symbols`` (codec and symbol-level channel
     only). ``told`` is whether the encoder is told the nominal Es/N0, ``by_content`` whether tiles get layers by their
-    content. All tiles are sent ``repeat`` times. ``impairments`` replace values of the channel.
+    content. All tiles are sent ``repeat`` times. ``impairments`` replace values of the channel. ``beside`` holds
+    further points, for codecs that serve only a few: mappings of codecs, channels, ratios, snr_db, seeds, with the plan's where one
+    is left out.
     """
 
     name: str
@@ -93,11 +102,16 @@ class Plan:
     symbol_rate: float = 1e6
     pictures: int = 16
     metrics: tuple[str, ...] = ("mse", "psnr_db", "ssim", "ms_ssim", "lpips")
+    beside: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise PlanError(f"level {self.level!r} is unknown; known are {', '.join(LEVELS)}")
-        if bad := [s for s in self.snr_db if not (math.isfinite(s) and -100 < s < 100)]:
+        for axes in self.beside:
+            if unknown := sorted(set(axes) - set(AXES)):
+                raise PlanError(f"beside: unknown setting {', '.join(unknown)}; known are {', '.join(AXES)}")
+        snrs = {*self.snr_db, *(s for axes in self.beside for s in axes.get("snr_db", ()))}
+        if bad := sorted(s for s in snrs if not (math.isfinite(s) and -100 < s < 100)):
             raise PlanError(f"snr_db {bad} is not in dB between -100 and 100")
         if unknown := sorted(set(self.metrics) - set(METRICS)):
             raise PlanError(f"metrics {', '.join(unknown)} are unknown; known are {', '.join(METRICS)}")
@@ -128,10 +142,10 @@ class Plan:
             if key not in raw:
                 raise PlanError(f"plan {path}: {key} is missing")
         try:
-            raw["ratios"] = tuple(parse_ratio(r) for r in _listed(raw["ratios"]))
-            for key, kind in (("snr_db", float), ("seeds", int), ("codecs", str), ("channels", str), ("metrics", str)):
-                if key in raw:
-                    raw[key] = tuple(kind(v) for v in _listed(raw[key]))
+            raw |= _axes(raw)
+            if "metrics" in raw:
+                raw["metrics"] = tuple(str(v) for v in _listed(raw["metrics"]))
+            raw["beside"] = tuple(dict(axes) | _axes(axes) for axes in _listed(raw.get("beside") or ()))
             for key in ("tiles_per_frame", "repeat", "pictures"):
                 if key in raw:
                     raw[key] = int(raw[key])
@@ -143,16 +157,19 @@ class Plan:
 
     def points(self) -> Iterator[Point]:
         """Every point of the plan, in a fixed order."""
-        for codec in self.codecs:
-            for channel in self.channels:
-                for ratio in self.ratios:
-                    for snr_db in self.snr_db:
-                        for seed in self.seeds:
-                            yield Point(codec, channel, ratio, snr_db, seed)
+        whole = {name: getattr(self, name) for name in AXES}
+        for axes in (whole, *(whole | dict(further) for further in self.beside)):
+            for values in itertools.product(*(axes[name] for name in AXES)):
+                yield Point(*values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as run.yaml keeps them."""
         return dataclasses.asdict(self)
+
+
+def _axes(raw: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The axes that a mapping of settings holds, as tuples of the right kind."""
+    return {name: tuple(kind(v) for v in _listed(raw[name])) for name, kind in AXES.items() if name in raw}
 
 
 def _listed(value: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,37 @@ def sum_up(records: Collection[dict[str, Any]]) -> dict[str, Any]:
         },
     }
     return result
+
+
+def point_means(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each point of a campaign: what it was, frames sent and received, and the mean of every metric over its tiles."""
+    points: dict[str, dict[str, Any]] = {}
+    sums: dict[str, dict[str, list[float]]] = {}  # sum and count of each metric
+    for record in records:
+        key = str(record.get("point"))
+        names = ("point", "codec", "codec_id", "channel", "ratio", "snr_db", "seed")
+        point = points.setdefault(
+            key, {n: record.get(n) for n in names} | {"images": 0, "frames_sent": 0, "frames_received": 0}
+        )
+        point["frames_sent"] += 1
+        point["frames_received"] += bool(record["received"])
+        of_point = sums.setdefault(key, {})
+        for tile in record["tiles"]:
+            point["images"] += tile.get("psnr_db") is not None
+            for metric in METRICS:
+                if (value := tile.get(metric)) is not None:
+                    entry = of_point.setdefault(metric, [0.0, 0])
+                    entry[0] += value
+                    entry[1] += 1
+    return [point | {m: total / count for m, (total, count) in sums[key].items()} for key, point in points.items()]
+
+
+def speed_text(session: Mapping[str, Any]) -> str:
+    """One line on how fast a call of a campaign was."""
+    return (
+        f"{session['tiles_x_points']} tiles x points in {session['seconds']:.0f} s, {session['tiles_x_points_per_s']:.0f} a second, "
+        f"{session['share_outside_networks']:.0%} of the workers' time outside the networks"
+    )
 
 
 def table(records: Iterable[dict[str, Any]], metric: str = "psnr_db") -> str:

@@ -31,7 +31,14 @@ def add_commands(commands: Any) -> None:
     campaign.add_argument(
         "--limit", type=options.count, metavar="N", help="take N tiles, spread evenly over the folder"
     )
-    campaign.add_argument("--workers", type=options.count, metavar="N", help="processes (default: one a core)")
+    where = campaign.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=options.count, metavar="N", help="processes (default: one a core)")
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDR",
+        help="run over the Dask cluster whose scheduler is there, such as tcp://host:8786; its workers need djscc and the codecs, "
+        "and no files of this machine",
+    )
     options.add_json(campaign)
 
     fit = options.command(
@@ -79,13 +86,18 @@ def add_commands(commands: Any) -> None:
 
 def run_campaign(arguments: argparse.Namespace) -> int:
     from djscc.campaign.runner import run_campaign as run
-    from djscc.campaign.summary import table
+    from djscc.campaign.summary import point_means, speed_text, table
 
     plan = Plan.load(options.named_file("plans", arguments.plan), data=arguments.data, limit=arguments.limit)
-    log = run(plan, arguments.run_folder, arguments.workers)
-    records = list(log.records())
-    print(table(records))
-    options.write_json(arguments.json, {"run": str(log.folder), "records": records})
+    log = run(plan, arguments.run_folder, arguments.workers, scheduler=arguments.scheduler)
+    sessions = log.sessions()
+    print(table(log.records()))
+    if sessions:
+        print(speed_text(sessions[-1]))
+    points = point_means(log.records())
+    options.write_json(
+        arguments.json, {"run": str(log.folder), "plan": plan.name, "points": points, "sessions": sessions}
+    )
     return 0
 
 
