@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from djscc import DATA
+from djscc import DATA, __version__
 from djscc.campaign.plan import Plan
 from djscc.campaign.runlog import RunLog
 from djscc.cli import options
-
-if TYPE_CHECKING:
-    from djscc.semantic_loss import MetricFit
 
 
 def add_commands(commands: Any) -> None:
@@ -46,13 +43,19 @@ def add_commands(commands: Any) -> None:
         "fit",
         run_fit,
         "fit the semantic-loss model to run logs",
-        "Fits every form of the unified semantic loss over (ratio, Es/N0), selects by held-out error, and writes the model.",
-        "djscc fit runs/demo --metric psnr --json model.json",
+        "Fits every form of the semantic loss over (ratio, Es/N0) to each metric, and selects by the error at points left out of\n"
+        "the fit: one form for all metrics, codecs and channels that are fitted together. Writes the models.",
+        "djscc fit runs/demo --metric all --json model.json",
     )
     fit.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
     fit.add_argument(
-        "--metric", default="psnr", help="psnr, ssim, ms_ssim, lpips, mse, accuracy or agreement (default: psnr)"
+        "--metric",
+        action="append",
+        metavar="M",
+        help="psnr, ssim, ms_ssim, lpips, mse, accuracy, agreement, or all that the logs hold; several times for several "
+        "(default: psnr)",
     )
+    fit.add_argument("--form", action="append", metavar="NAME", help="try this form only; several times for several")
     options.add_seed(fit)
     options.add_json(fit)
 
@@ -71,15 +74,17 @@ def add_commands(commands: Any) -> None:
         "plan",
         run_plan,
         "plan a link: powers and ratios that maximise the smallest weighted semantic performance",
+        "Beside it stand equal sharing, water-filling and the largest sum rate, and a bound that no allocation reaches.",
         example=f"djscc plan model.json {DATA / 'scenarios' / 'leo-downlink.yaml'} --json plan.json",
     )
-    plan.add_argument("model", metavar="MODEL.json", help="model that `djscc fit --json` wrote")
+    plan.add_argument("models", nargs="+", metavar="MODEL.json", help="models that `djscc fit --json` wrote")
     plan.add_argument("scenario", metavar="SCENARIO.yaml", help="users, channels, power, bandwidth, deadline")
     plan.add_argument(
         "--wanted",
         type=options.number,
         metavar="P",
-        help="also give the least power and the least bandwidth for this performance (1 - weight x loss) of every user",
+        help="also give the least power and the least bandwidth for this performance (1 - weight x loss) of every user; "
+        "without it, for the values that the scenario's users want",
     )
     options.add_json(plan)
 
@@ -103,42 +108,20 @@ def run_campaign(arguments: argparse.Namespace) -> int:
 
 def run_fit(arguments: argparse.Namespace) -> int:
     from djscc.semantic_loss import fit_run_logs
+    from djscc.semantic_loss.tables import report_text
 
     tiles = [tile for run in arguments.runs for tile in RunLog(run, must_exist=True).tiles()]
-    report = fit_run_logs(tiles, arguments.metric, seed=arguments.seed)
-    for fit in report.fits:
-        print(fit_text(fit))
+    metrics = arguments.metric or ["psnr"]
+    report = fit_run_logs(
+        tiles,
+        None if "all" in metrics else metrics,
+        forms=arguments.form,
+        seed=arguments.seed,
+        provenance={"runs": [Path(run).resolve().name for run in arguments.runs], "djscc": __version__},
+    )
+    print(report_text(report))
     options.write_json(arguments.json, report.to_dict())
     return 0 if any(fit.model for fit in report.fits) else 1
-
-
-def fit_text(fit: MetricFit) -> str:
-    """The forms fitted to one series, as a table, and the selected one with its parameters."""
-    lines = [f"{fit.series}, {fit.loss.definition}, {len(fit.cells)} points"]
-    lines.append(f"  {'form':<28}{'R2':>8}{'MAPE %':>8}   held out{'R2':>8}{'MAPE %':>8}")
-    for form in fit.fits:
-        if form.quality is None or form.held_out is None:
-            lines.append(f"  {form.form.name:<28} refused: {form.refused}")
-            continue
-        mark = "*" if fit.selected is form else " "
-        figures = f"{form.quality.r2:8.4f}{_percent(form.quality.mape):>8}           {form.held_out.r2:8.4f}"
-        lines.append(f"{mark} {form.form.name:<28}{figures}{_percent(form.held_out.mape):>8}")
-    if fit.model is not None:
-        intervals = fit.model.parameter_intervals()
-        values = zip(fit.model.form.names, fit.model.parameters, strict=True)
-        lines.append(f"  {fit.model.form.formula}")
-        lines.append(
-            "  " + ", ".join(f"{name} = {value:.4g}{_interval(intervals.get(name))}" for name, value in values)
-        )
-    return "\n".join([*lines, *(f"  note: {warning}" for warning in fit.warnings)])
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f" [{bounds[0]:.3g}, {bounds[1]:.3g}]"
 
 
 def run_report(arguments: argparse.Namespace) -> int:
@@ -155,7 +138,8 @@ def run_plan(arguments: argparse.Namespace) -> int:
     from djscc.planning import load_scenario, plan_links
     from djscc.semantic_loss import load_models
 
-    plan = plan_links(load_models(arguments.model), load_scenario(arguments.scenario), arguments.wanted)
+    models = [model for path in arguments.models for model in load_models(path)]
+    plan = plan_links(models, load_scenario(arguments.scenario), arguments.wanted)
     print(plan.table())
     options.write_json(arguments.json, plan.to_dict())
     return 0
