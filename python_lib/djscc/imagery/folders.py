@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read tiles from a folder, as EuroSAT comes: one folder a class, or no class folders at all. A .zip reads the same way."""
+"""Read tiles from a folder, as EuroSAT comes: one folder a class, or no class folders at all. A .zip reads the same way.
+
+Pictures of 8 bits come as three bands. A TIFF that is more than that, of 16 bits or of other than one or three bands, is read as
+GeoTIFF with all its bands (``djscc.imagery.geotiff``).
+"""
 
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +31,7 @@ class ImageError(DjsccError):
 class TileSet:
     """Tiles of one size with their names and, where the folders name classes, their labels.
 
-    ``images`` is uint8 (N, H, W, 3); ``labels`` int64 (N,) indices into ``classes``, or None; ``names`` are paths relative
+    ``images`` is uint8 (N, H, W, bands); ``labels`` int64 (N,) indices into ``classes``, or None; ``names`` are paths relative
     to the folder.
     """
 
@@ -49,9 +54,22 @@ class TileSet:
         return TileSet(self.images[index], tuple(self.names[i] for i in index), labels, self.classes)
 
 
-def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode one image to uint8 (H, W, 3); raises ImageError with ``name`` when it does not decode."""
+def decode_image(data: bytes, name: str, scaled: bool = False) -> NDArray[np.uint8]:
+    """Decode one image to uint8 (H, W, bands); raises ImageError with ``name`` when it does not decode.
+
+    TIFF samples of more than 8 bits are scaled between two percentiles of each band if ``scaled``, otherwise refused.
+    """
     try:
+        if name.lower().endswith((".tif", ".tiff")) and not _is_picture(data):
+            from djscc.imagery.geotiff import read
+
+            raster = read(data, name)
+            if raster.samples.dtype != np.uint8 and not scaled:
+                raise ImageError(
+                    f"{name}: samples are {raster.samples.dtype}, not 8-bit; scale all tiles of a folder alike, with "
+                    "`djscc scale` and --range"
+                )
+            return raster.grey()
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             if image.mode not in ("RGB", "RGBA", "L", "P", "CMYK", "1", "LA"):
@@ -63,14 +81,32 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
         raise ImageError(f"{name}: not an image that can be decoded ({error}); remove or replace it") from error
 
 
+def _is_picture(data: bytes) -> bool:
+    """True for a TIFF that is an 8-bit picture of one or three bands, with or without alpha."""
+    try:
+        with Image.open(io.BytesIO(data)) as image, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged tags
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            alpha = tags.get(338, (0,))[0] in (1, 2)  # ExtraSamples
+            colours = {"L": 1, "P": 1, "1": 1, "LA": 1, "RGB": 3, "RGBA": 3}.get(image.mode)
+            shallow = max(tags.get(258, (1,))) <= 8  # BitsPerSample: Pillow cuts 16-bit RGB down to 8
+            return shallow and tags.get(277, 1) == (colours or 0) + alpha  # SamplesPerPixel
+    except Exception:  # what Pillow cannot open, GDAL may
+        return False
+
+
 def load_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read one image file to uint8 (H, W, 3)."""
+    """Read one image file to uint8 (H, W, bands).
+
+    A GeoTIFF of more than 8 bits is scaled from the 2nd to the 98th percentile of each band to grey levels; `djscc scale` scales
+    otherwise beforehand.
+    """
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    return decode_image(data, str(path))
+    return decode_image(data, str(path), scaled=True)
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:

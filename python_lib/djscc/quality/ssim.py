@@ -21,25 +21,28 @@ SMALL = 256  # pixels a side up to which a window is a product with a band matri
 
 
 @lru_cache(maxsize=16)
-def _kernel(dtype: torch.dtype) -> Tensor:
+@torch.inference_mode(False)  # kept for calls that take gradients, too
+def _kernel(dtype: torch.dtype, device: torch.device) -> Tensor:
     kernel = torch.exp(-0.5 * ((torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2) / SIGMA) ** 2)
-    return (kernel / kernel.sum()).to(dtype)
+    return (kernel / kernel.sum()).to(device, dtype)
 
 
 @lru_cache(maxsize=16)
-def _band(side: int, dtype: torch.dtype) -> Tensor:
+@torch.inference_mode(False)
+def _band(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(side - 10, side): its product with a column is that column seen through the window."""
-    band = torch.zeros(side - WINDOW + 1, side, dtype=dtype)
+    band = torch.zeros(side - WINDOW + 1, side, dtype=dtype, device=device)
     for row, line in enumerate(band):
-        line[row : row + WINDOW] = _kernel(dtype)
+        line[row : row + WINDOW] = _kernel(dtype, device)
     return band
 
 
 def _blur(image: Tensor) -> Tensor:
     height, width = image.shape[2:]
+    kind = image.dtype, image.device
     if max(height, width) <= SMALL:
-        return _band(height, image.dtype) @ (image @ _band(width, image.dtype).T)
-    kernel = _kernel(image.dtype).expand(image.shape[1], 1, 1, WINDOW)
+        return _band(height, *kind) @ (image @ _band(width, *kind).T)
+    kernel = _kernel(*kind).expand(image.shape[1], 1, 1, WINDOW)
     image = F.conv2d(image, kernel, groups=image.shape[1])
     return F.conv2d(image, kernel.transpose(2, 3), groups=image.shape[1])
 
@@ -98,13 +101,15 @@ def similarities(received: Pyramid, original: Pyramid, multiscale: bool = True) 
     if not multiscale:
         return ssim, None
     count = original.count
-    weights = torch.tensor(MS_SSIM_WEIGHTS[:count], dtype=whole.dtype)
+    weights = torch.tensor(MS_SSIM_WEIGHTS[:count], dtype=whole.dtype, device=whole.device)
     weights = weights / weights.sum()
     value = torch.ones_like(whole)
     for i in range(count):
         if i > 0:
             whole, contrast = _similarity(received[i], original[i])
-        value = value * (whole if i == count - 1 else contrast).clamp_min(0) ** weights[i]
+        part = whole if i == count - 1 else contrast
+        positive = part > 0  # negative similarities count as 0, with a gradient of 0
+        value = value * torch.where(positive, torch.where(positive, part, 1) ** weights[i], 0)
     return ssim, value.mean(1)
 
 

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""GeoTIFF: samples of any type become grey levels by a stated scaling, and received images find their place on the map again."""
+
+import json
+
+import numpy as np
+import pytest
+from djscc.cli import main
+from djscc.imagery import ImageError, load_image, load_tiles
+from djscc.imagery.geotiff import Scaling, georeference, read, scale, write
+from PIL import Image
+
+rasterio = pytest.importorskip("rasterio")
+
+PLACE = {"crs": "EPSG:32621", "transform": rasterio.transform.from_origin(600000, 7200000, 30, 30)}
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """48 x 64 pixels of three bands of 16 bits, the left 5 columns outside the scene."""
+    samples = np.random.default_rng(1).integers(5000, 20000, (48, 64, 3)).astype(np.uint16)
+    samples[:, :, 1] //= 4
+    samples[:, :5] = 0
+    write(tmp_path / "scene.tif", samples, PLACE)
+    return tmp_path / "scene.tif", samples
+
+
+def test_sixteen_bits_are_scaled_between_percentiles_of_valid_samples(scene):
+    path, samples = scene
+    image = load_image(path)
+    assert image.shape == (48, 64, 3) and image.dtype == np.uint8 and not image[:, :5].any()
+    for band in range(3):
+        low, high = np.percentile(samples[:, 5:, band], [2, 98])
+        expected = np.clip((samples[:, 5:, band] - low) / (high - low), 0, 1) * 255
+        assert np.abs(image[:, 5:, band] - expected).max() <= 0.5001
+
+
+def test_tiles_of_sixteen_bits_need_one_scaling(scene):
+    with pytest.raises(ImageError, match=r"uint16, not 8-bit; scale all tiles of a folder alike"):
+        load_tiles(scene[0].parent)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4, 13])
+def test_eight_bit_geotiffs_keep_their_bands(tmp_path, bands):
+    samples = np.random.default_rng(1).integers(0, 256, (16, 16, bands), dtype=np.uint8)
+    write(tmp_path / "a.tif", samples, PLACE)
+    image = load_tiles(tmp_path).images[0]
+    assert np.array_equal(image, samples if bands > 1 else np.repeat(samples, 3, 2))  # grey pictures become RGB
+
+
+def test_an_alpha_band_is_no_band(tmp_path):
+    samples = np.random.default_rng(1).integers(1, 256, (16, 16, 4), dtype=np.uint8)
+    Image.fromarray(samples, "RGBA").save(tmp_path / "a.tif")
+    assert np.array_equal(load_image(tmp_path / "a.tif"), samples[:, :, :3])
+
+
+def test_floats_with_gaps_are_read(tmp_path):
+    samples = np.random.default_rng(1).random((16, 16, 2)).astype(np.float32)
+    samples[3, 4] = np.nan
+    write(tmp_path / "a.tif", samples, PLACE)
+    image = load_image(tmp_path / "a.tif")
+    assert image.shape == (16, 16, 2) and image.max() == 255 and not image[3, 4].any()
+
+
+def test_a_received_image_finds_its_place(scene, tmp_path):
+    path, samples = scene
+    Image.fromarray(load_image(path)).save(tmp_path / "received.png")
+    assert main(["georeference", str(tmp_path / "received.png"), str(path), str(tmp_path / "out.tif")]) == 0
+    with rasterio.open(tmp_path / "out.tif") as out:
+        assert out.crs == PLACE["crs"] and out.transform == PLACE["transform"] and out.dtypes == ("uint8",) * 3
+    georeference(tmp_path / "received.png", path, tmp_path / "units.tif", restore=True)
+    restored = read(tmp_path / "units.tif").samples
+    low, high = np.percentile(samples[:, 5:].reshape(-1, 3), [2, 98], axis=0)
+    inside = ((samples >= low) & (samples <= high)).all(2)
+    step = (high - low).max() / 255
+    assert restored.dtype == np.uint16
+    assert np.abs(restored[inside].astype(float) - samples[inside]).max() <= step / 2 + 1
+
+
+def test_a_scaled_copy_tells_its_scaling(scene, tmp_path):
+    path, samples = scene
+    copy = tmp_path / "copy.tif"
+    command = ["scale", str(path), str(copy), "--range", "1000", "21000", "--bands", "3", "1", "--json"]
+    assert main([*command, str(tmp_path / "s.json")]) == 0
+    assert json.loads((tmp_path / "s.json").read_text()) == {"low": [1000, 1000], "high": [21000, 21000]}
+    image = load_image(copy)
+    assert image.shape == (48, 64, 2)
+    np.save(tmp_path / "received.npy", image)
+    georeference(tmp_path / "received.npy", copy, tmp_path / "units.tif", restore=True)
+    restored = read(tmp_path / "units.tif").samples[:, 5:].astype(float)
+    assert np.abs(restored - samples[:, 5:, [2, 0]]).max() <= 20000 / 255 / 2 + 1
+
+
+def test_ground_control_points_are_kept(tmp_path):
+    points = [rasterio.control.GroundControlPoint(r, c, 10 + c, 50 - r) for r, c in ((0, 0), (0, 8), (8, 0), (8, 8))]
+    samples = np.random.default_rng(1).integers(1, 256, (8, 8, 3), dtype=np.uint8)
+    write(tmp_path / "a.tif", samples, {"gcps": points, "crs": "EPSG:4326"})
+    Image.fromarray(samples).save(tmp_path / "a.png")
+    georeference(tmp_path / "a.png", tmp_path / "a.tif", tmp_path / "b.tif")
+    with rasterio.open(tmp_path / "b.tif") as out:
+        assert len(out.gcps[0]) == 4 and out.gcps[1].to_epsg() == 4326
+
+
+def test_wrong_use_is_named(scene, tmp_path, capsys):
+    path, samples = scene
+    (tmp_path / "no.tif").write_bytes(b"not a tiff")
+    with pytest.raises(ImageError, match=r"no\.tif: not a GeoTIFF"):
+        load_image(tmp_path / "no.tif")
+    with pytest.raises(ImageError, match="bands 4 are not there; it has bands 1 to 3"):
+        scale(path, tmp_path / "o.tif", bands=[4])
+    with pytest.raises(ImageError, match="from 5 to 5"):
+        scale(path, tmp_path / "o.tif", limits=(5, 5))
+    write(tmp_path / "empty.tif", np.zeros_like(samples), PLACE)
+    with pytest.raises(ImageError, match="no sample of it is valid"):
+        load_image(tmp_path / "empty.tif")
+    Image.new("RGB", (8, 9)).save(tmp_path / "small.png")
+    assert main(["georeference", str(tmp_path / "small.png"), str(path), str(tmp_path / "o.tif")]) == 1
+    assert "is 8 x 9" in (said := capsys.readouterr().err) and "64 x 48; give the original" in said
+    Image.new("L", (64, 48)).save(tmp_path / "grey.png")
+    with pytest.raises(ImageError, match=r"has 1 bands, .* 3 of uint16: there is no scaling"):
+        georeference(tmp_path / "grey.png", path, tmp_path / "o.tif", restore=True)
+    assert not (tmp_path / "o.tif").exists()
+
+
+def test_scalings_come_back():
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    scaling = Scaling((100.0,), (8000.0,))
+    assert np.array_equal(scaling.to_grey(scaling.to_samples(grey, np.uint16), np.ones((16, 16), bool)), grey)
