@@ -198,8 +198,9 @@ def test_torn_transmit_log(tmp_path, tiles, frames):
     assert reader.originals(5) is None
 
 
-def test_command_log_over_a_link(tmp_path, tiles, frames, capsys):
+def test_command_log_over_a_link(tmp_path, tiles, frames, capsys, monkeypatch):
     """The command, late and over a socket: what it hears is logged with its PSNR."""
+    monkeypatch.setattr("djscc.links.metrics.SETTINGS_S", 0.05)
     publisher = MetricsPublisher("tcp://127.0.0.1:*", settings={"decoder": "lite"})
     sink = FrameSink([load_codec("adaptive", "lite")], metrics=())
     sink.observers.append(publisher.frame)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ import pmt
 from gnuradio import gr
 from numpy.typing import NDArray
 
+from djscc.links import MetricsPublisher, Security
+from djscc.links.metrics import CONSTELLATION_S, constellation
 from djscc.waveform import FrameHeader, FrameReport, ReceivedFrame
 
 from .frame_record import in_a_line, means
@@ -96,6 +99,8 @@ class decoder_sink(gr.basic_block):
         self.error: Exception | None = None
         self.frames = self.frames_dropped = 0
         self._sink, self._waits, self._log_frames, self._on_drop = sink, when_full == "block", log_frames, on_drop
+        self.publisher: MetricsPublisher | None = None
+        self._constellation_at = 0.0
         self._decoder = Consumer(self._decode, queue_frames)
         self._frame: _Frame | None = None
         self._ahead = 0  # items at the head of the input that were read already
@@ -112,11 +117,16 @@ class decoder_sink(gr.basic_block):
         when_full: str = "block",
         queue_frames: int = 4,
         log_frames: bool = True,
+        publish: str = "",
+        keys: str = "",
+        insecure: bool = False,
     ) -> decoder_sink:
         """A decoder sink from plain values. Codecs are found by the id in the frames' headers.
 
         ``references`` are the originals to measure against, as encoder_source's ``data``, if they are at hand; ``run`` is a
-        run folder to log to, if any; ``decoder`` a name among the codec's decoders, or empty for its first.
+        run folder to log to, if any; ``decoder`` a name among the codec's decoders, or empty for its first. ``publish`` is an
+        address such as tcp://127.0.0.1:5557 where frames, their tiles and some symbols are published for ``djscc monitor`` and
+        ``djscc log``; beyond this machine it needs a folder of ``keys``, or ``insecure``.
         """
         from djscc.campaign import RunLog
         from djscc.campaign.reception import FrameSink
@@ -129,7 +139,12 @@ class decoder_sink(gr.basic_block):
             log = RunLog(run)
             log.start({"references": references, "decoder": decoder, "metrics": list(metrics)})
         sink = FrameSink((), originals, log, metrics=metrics, decoder=decoder or None, keep=1)
-        return cls(sink, when_full, queue_frames, log_frames)
+        block = cls(sink, when_full, queue_frames, log_frames)
+        if publish:
+            settings = {"decoder": decoder or "the codec's first", "when_full": when_full, "queue_frames": queue_frames}
+            block.publisher = MetricsPublisher(publish, Security(keys or None, insecure), settings=settings)
+            sink.observers.append(block.publisher.frame)
+        return block
 
     def start(self) -> bool:
         self._decoder.start()
@@ -138,6 +153,8 @@ class decoder_sink(gr.basic_block):
     def stop(self) -> bool:
         self._decoder.stop()
         self._sink.close()
+        if self.publisher is not None:
+            self.publisher.end()
         return True
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
@@ -199,6 +216,8 @@ class decoder_sink(gr.basic_block):
         return True
 
     def _decode(self, frame: ReceivedFrame) -> None:
+        if self.publisher is not None:
+            self.publisher.status["frames_dropped"] = self.frames_dropped
         record = self._sink.accept(frame)
         self.frames += 1
         number, values = frame.header.frame_number, means(record)
@@ -207,9 +226,17 @@ class decoder_sink(gr.basic_block):
         elif self._log_frames:
             self.logger.info(in_a_line(number, values))
         dropped = {"frames_dropped": self.frames_dropped}
-        text = json.dumps(record | dropped).encode()
+        text = json.dumps(record | dropped | self._for_a_monitor(frame)).encode()
         about = to_pmt({"frame_number": number, **values, **dropped})
         self.message_port_pub(METRICS, pmt.cons(about, pmt.init_u8vector(len(text), list(text))))
         tiles = self._sink.latest
         if tiles is not None and "refused" not in record and not pmt.is_null(self.message_subscribers(IMAGE)):
             self.message_port_pub(IMAGE, image_message(frame.header, tiles, values))
+
+    def _for_a_monitor(self, frame: ReceivedFrame) -> dict[str, Any]:
+        """The header, and a few times a second some of the symbols."""
+        more: dict[str, Any] = {"header": frame.header.to_dict()}
+        if time.monotonic() - self._constellation_at >= CONSTELLATION_S:
+            self._constellation_at = time.monotonic()
+            more["constellation"] = constellation(frame)
+        return more

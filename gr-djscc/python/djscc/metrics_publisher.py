@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 import pmt
-import zmq
 from gnuradio import gr
+
+from djscc.links import MetricsPublisher, Security
 
 from .guard import guarded
 
@@ -16,30 +17,26 @@ IN = pmt.intern("in")
 
 
 class metrics_publisher(gr.basic_block):
-    """Publishes each message on a ZeroMQ PUB socket as two parts: the topic, and a JSON object (UTF-8).
+    """Publishes each message on a ZeroMQ PUB socket as ``djscc.links.MetricsPublisher`` does: the topic, and a JSON object (UTF-8).
 
     Takes the PDUs of decoder_sink's port ``metrics``, whose bytes are JSON already, and dicts, such as frame_receiver's port
     ``info`` gives. A subscriber that comes late or is slow misses messages; the flowgraph never waits for it.
 
     Args:
-        address: where to bind. The default is reached from this machine alone; ``tcp://*:5557`` opens it to the network.
+        address: where to bind. The default is reached from this machine alone; ``tcp://*:5557`` opens it to the network, which
+            needs keys.
         topic: first part of each message.
+        keys: folder of CURVE keys, as ``djscc keys`` makes it.
+        insecure: open it to the network without keys.
     """
 
-    def __init__(self, address: str = "tcp://127.0.0.1:5557", topic: str = "djscc") -> None:
+    def __init__(
+        self, address: str = "tcp://127.0.0.1:5557", topic: str = "djscc", keys: str = "", insecure: bool = False
+    ) -> None:
         gr.basic_block.__init__(self, "metrics_publisher", None, None)
         self.error: Exception | None = None
-        self._topic = topic.encode()
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
-        self._socket.setsockopt(zmq.LINGER, 500)  # ms
-        try:
-            self._socket.bind(address)
-        except zmq.ZMQError as error:
-            self._socket.close()
-            raise ValueError(
-                f"metrics address {address}: {error}; choose another, such as tcp://127.0.0.1:5558"
-            ) from error
-        self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._publisher = MetricsPublisher(address, Security(keys or None, insecure), topic)
+        self.address = self._publisher.endpoint
         self.message_port_register_in(IN)
         self.set_msg_handler(IN, self.publish)
 
@@ -47,10 +44,12 @@ class metrics_publisher(gr.basic_block):
     def publish(self, message: Any) -> None:
         """Send one message."""
         if pmt.is_pair(message) and pmt.is_u8vector(pmt.cdr(message)):
-            text = bytes(pmt.u8vector_elements(pmt.cdr(message)))
+            about = json.loads(bytes(pmt.u8vector_elements(pmt.cdr(message))))
         else:
-            text = json.dumps(pmt.to_python(message), default=str).encode()
-        self._socket.send_multipart([self._topic, text])
+            about = pmt.to_python(message)
+        if not isinstance(about, dict):
+            raise ValueError(f"a message of {type(about).__name__} cannot be published: give a dict, or a PDU of JSON")
+        self._publisher.publish({"kind": "frame" if "frame_number" in about else "info"} | about)
 
     def stop(self) -> bool:
         """Send what still waits: the scheduler ends this block when the one before it has ended, not when all is handled."""

@@ -2,11 +2,14 @@
 """metrics_publisher: what a subscriber gets."""
 
 import json
+import tempfile
 import time
 
 import pmt
 import zmq
 from gnuradio import blocks, djscc, gr, gr_unittest
+
+from djscc.links import make_keys
 
 
 class qa_metrics_publisher(gr_unittest.TestCase):
@@ -30,20 +33,33 @@ class qa_metrics_publisher(gr_unittest.TestCase):
         flowgraph.wait()
         self.assertIsNone(self.publisher.error)
         self.assertEqual(topic, b"test")
-        return json.loads(text)
+        message = json.loads(text)
+        self.assertEqual(message.pop("session"), self.publisher._publisher.session)
+        self.assertGreaterEqual(message.pop("sequence"), 0)
+        return message
 
     def test_pdu_of_json(self):
         record = {"frame_number": 3, "tiles": [{"psnr_db": 31.5}], "name": "Äcker"}
         text = json.dumps(record, ensure_ascii=False).encode()
-        self.assertEqual(self.published(pmt.cons(pmt.make_dict(), pmt.init_u8vector(len(text), list(text)))), record)
+        self.assertEqual(
+            self.published(pmt.cons(pmt.make_dict(), pmt.init_u8vector(len(text), list(text)))),
+            {"kind": "frame"} | record,
+        )
 
     def test_dict(self):
         info = {"header": {"layers": [16, 16]}, "report": {"snr_db": 9.5}}
-        self.assertEqual(self.published(pmt.to_pmt(info)), info)
+        self.assertEqual(self.published(pmt.to_pmt(info)), {"kind": "info"} | info)
 
     def test_address_in_use(self):
         with self.assertRaisesRegex(ValueError, "choose another"):
             djscc.metrics_publisher(self.publisher.address)
+
+    def test_beyond_this_machine_needs_keys(self):
+        with self.assertRaisesRegex(ValueError, "--keys"):
+            djscc.metrics_publisher("tcp://0.0.0.0:*")
+        with tempfile.TemporaryDirectory() as folder:
+            make_keys([f"{folder}/ground", f"{folder}/flight"])
+            djscc.metrics_publisher("tcp://0.0.0.0:*", keys=f"{folder}/ground")
 
 
 if __name__ == "__main__":

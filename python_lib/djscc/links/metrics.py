@@ -6,6 +6,7 @@ A message has two or three parts: the topic, a JSON object (UTF-8), and perhaps 
 ``frame``   the frame's record as in ``frames.jsonl``, with ``header`` (FrameHeader.to_dict), ``constellation`` (up to 128 tracked
             symbols as [I, Q]) a few times a second; the PNG holds its tiles one below the other
 ``run``     the receiver's ``settings``, every few seconds, for those who come late
+``info``    what a Frame Receiver's message port ``info`` says, its counters among it
 ``end``     the receiver stops
 
 and each has ``session``, which tells one start of a receiver from the next, and ``sequence``, which counts its messages: a gap says
@@ -67,6 +68,7 @@ class MetricsPublisher:
         self._link = Link(zmq.PUB, address, True, security, HIGH_WATER)
         self._topic, self._tiles = topic.encode(), tiles
         self.settings = dict(settings or {})
+        self.status: dict[str, Any] = {}  # told with each frame, such as frames_dropped
         self.session = secrets.token_hex(6)
         self.sequence = 0
         self._settings_at = self._constellation_at = -1e9
@@ -78,7 +80,7 @@ class MetricsPublisher:
 
     def publish(self, message: Mapping[str, Any], png: bytes = b"") -> None:
         """Send one message."""
-        if message.get("kind") == "frame" and time.monotonic() - self._settings_at > SETTINGS_S:
+        if self.settings and message.get("kind") == "frame" and time.monotonic() - self._settings_at > SETTINGS_S:
             self.tell_settings()
         text = json.dumps({**message, "session": self.session, "sequence": self.sequence}, default=str).encode()
         self.sequence += 1
@@ -91,16 +93,20 @@ class MetricsPublisher:
 
     def frame(self, frame: ReceivedFrame, record: Mapping[str, Any], tiles: NDArray[np.uint8] | None) -> None:
         """Send a received frame: its record, its tiles (N, H, W, C), and now and then some of its symbols."""
-        message = {"kind": "frame", "header": frame.header.to_dict(), **record}
+        message = {"kind": "frame", "header": frame.header.to_dict(), **record, **self.status}
         if time.monotonic() - self._constellation_at >= CONSTELLATION_S:
             self._constellation_at = time.monotonic()
             message["constellation"] = constellation(frame)
         fits = self._tiles and tiles is not None and tiles.nbytes <= MAXIMUM_TILE_BYTES
         self.publish(message, png_of_tiles(tiles) if fits and tiles is not None else b"")
 
+    def end(self) -> None:
+        """Say that the receiver stops."""
+        self.publish({"kind": "end"})
+
     def close(self) -> None:
         """Say that the receiver stops, and close."""
-        self.publish({"kind": "end"})
+        self.end()
         self._link.close(linger_ms=500)
 
 
@@ -142,7 +148,7 @@ class Received:
 
     @property
     def kind(self) -> str:
-        """frame, run or end; messages that do not say are frames (those of the block Metrics Publisher)."""
+        """frame, run, info or end."""
         return str(self.message.get("kind", "frame"))
 
     def tiles(self) -> NDArray[np.uint8] | None:

@@ -132,7 +132,7 @@ class Link:
                 raise
             verb = "bound" if self.where.bind else "connected to"
             raise LinkError(
-                f"{self.where.endpoint} cannot be {verb} ({error}); is it in use? Choose another address"
+                f"{self.where.endpoint} cannot be {verb} ({error}); is it in use? Then choose another address"
             ) from error
 
     def _set_up(self, kind: int, keys: Keys | None, high_water: int) -> None:
