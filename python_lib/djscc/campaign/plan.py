@@ -81,7 +81,7 @@ class Plan:
     only). ``told`` is whether the encoder is told the nominal Es/N0, ``by_content`` whether tiles get layers by their
     content. All tiles are sent ``repeat`` times. ``impairments`` replace values of the channel. ``beside`` holds
     further points, for codecs that serve only a few: mappings of codecs, channels, ratios, snr_db, seeds, with the plan's where one
-    is left out.
+    is left out. ``tasks`` judge what was received beside the ``metrics``: names of ``djscc.tasks``, or their folders.
     """
 
     name: str
@@ -103,6 +103,7 @@ class Plan:
     pictures: int = 16
     metrics: tuple[str, ...] = ("mse", "psnr_db", "ssim", "ms_ssim", "lpips")
     beside: tuple[dict[str, Any], ...] = ()
+    tasks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -143,8 +144,9 @@ class Plan:
                 raise PlanError(f"plan {path}: {key} is missing")
         try:
             raw |= _axes(raw)
-            if "metrics" in raw:
-                raw["metrics"] = tuple(str(v) for v in _listed(raw["metrics"]))
+            for key in ("metrics", "tasks"):
+                if key in raw:
+                    raw[key] = tuple(str(v) for v in _listed(raw[key] or ()))
             raw["beside"] = tuple(dict(axes) | _axes(axes) for axes in _listed(raw.get("beside") or ()))
             for key in ("tiles_per_frame", "repeat", "pictures"):
                 if key in raw:
@@ -163,8 +165,8 @@ class Plan:
                 yield Point(*values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as run.yaml keeps them."""
-        return dataclasses.asdict(self)
+        """Plain values, as run.yaml keeps them; what a plan need not hold is left out when it is empty."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v or k != "tasks"}
 
 
 def _axes(raw: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

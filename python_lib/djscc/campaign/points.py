@@ -26,6 +26,7 @@ from djscc.waveform import FrameHeader, FrameReport, ReceivedFrame, WaveformSett
 
 if TYPE_CHECKING:
     from djscc.channels.satellite_pass import SatellitePass
+    from djscc.tasks import Task
 
 
 _payloads: BoundedCache[NDArray[np.complex64]] = BoundedCache(128 << 20, lambda payload: payload.nbytes)
@@ -39,6 +40,20 @@ class FlowgraphError(DjsccError):
 def codec_of(name: str, decoder: str | None) -> Codec:
     """A codec, loaded and checked once in a process however many points use it."""
     return load_codec(name, decoder)
+
+
+def tasks_of(plan: Plan) -> list[Task]:
+    """The tasks of a plan, each loaded and checked once in a process; PlanError for two of one name."""
+    if not plan.tasks:
+        return []
+    from djscc.tasks import load_task
+
+    tasks = [load_task(name) for name in plan.tasks]
+    if len({task.name for task in tasks}) < len(tasks):
+        raise PlanError(
+            f"tasks {', '.join(plan.tasks)}: two have one name, {', '.join(t.name for t in tasks)}; leave one out"
+        )
+    return tasks
 
 
 def channel_of(plan: Plan, point: Point) -> ChannelDescription:
@@ -86,7 +101,17 @@ def run_point(
         "snr_db": point.snr_db,
         "seed": point.seed,
     }
-    sink = FrameSink([codec], tiles, log, identity, plan.pictures, plan.metrics, settings, reference_id=source.scene_id)
+    sink = FrameSink(
+        [codec],
+        tiles,
+        log,
+        identity,
+        plan.pictures,
+        plan.metrics,
+        settings,
+        reference_id=source.scene_id,
+        tasks=tasks_of(plan),
+    )
     if plan.repeat > 1:  # each time its own pictures, a few
         sink.pictures, sink.folder_a_frame = min(plan.pictures, 4), True
     channel = channel or channel_of(plan, point)

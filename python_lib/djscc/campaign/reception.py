@@ -6,7 +6,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,13 @@ from djscc.campaign.sender import scene_id
 from djscc.codec import Codec, CodecError, load_codec_by_id
 from djscc.imagery import TileSet
 from djscc.quality import METRICS, Originals, measure
+from djscc.tasks import summarise
 from djscc.timing import in_network
 from djscc.waveform import FrameHeader, FrameReport, Modulator, ReceivedFrame, WaveformSettings
+from djscc.waveform.format import TEST_CODEC_ID
+
+if TYPE_CHECKING:
+    from djscc.tasks import Task
 
 MAXIMUM_TILE_PIXELS = 1 << 20  # a header may claim any size: refuse what would fill the memory
 SAVE_EVERY_S = 2.0  # between writes of an image whose tiles are still coming
@@ -47,6 +53,7 @@ class FrameSink:
         decoder: which decoder of codecs that are looked up; None for their first.
         keep: how many records to hold in ``records``, the latest; None holds all.
         reference_id: scene id of the references, where it is known already.
+        tasks: what judges the received tiles beside the metrics.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class FrameSink:
         decoder: str | None = None,
         keep: int | None = None,
         reference_id: int | None = None,
+        tasks: Sequence[Task] = (),
     ) -> None:
         self.codecs = {c.id: c for c in codecs}
         self.references, self.log, self.pictures, self.metrics = references, log, pictures, tuple(metrics)
@@ -69,6 +77,7 @@ class FrameSink:
         )
         self.find_originals: Callable[[int], TileSet | None] = self._of_references  # the tiles of a scene id
         self.point = dict(point or {})
+        self.tasks = tuple(tasks)
         self.decoder = decoder
         self.folder_a_frame = False  # pictures in a folder for each frame, where tiles come again and again
         self.modulator = Modulator(settings or WaveformSettings())
@@ -111,6 +120,8 @@ class FrameSink:
             self.latest = tiles
             record["layers"] = header.layers[0] if len(set(header.layers)) == 1 else list(header.layers)
             record["tiles"] = self._measured(header, tiles, known)
+            if self.tasks:
+                record["tasks"] = summarise(record["tiles"])
         self.records.append(record)
         if self.log is not None:
             self.log.append(record)
@@ -157,6 +168,8 @@ class FrameSink:
         }
 
     def _codec(self, header: FrameHeader) -> Codec:
+        if header.codec_id == TEST_CODEC_ID:
+            raise CodecError("a test frame of `djscc transmit --prbs`, which holds no image; receive it with --prbs")
         if header.codec_id not in self.codecs:
             self.codecs[header.codec_id] = load_codec_by_id(header.codec_id, self.decoder)
         codec = self.codecs[header.codec_id]
@@ -248,6 +261,7 @@ class FrameSink:
             for name, values in measure(part, tiles, self.metrics).items():
                 for entry, value in zip(entries, values, strict=True):
                     entry[name] = float(f"{value:.6g}")
+        self._judge(header, tiles, originals, entries)
         if self.log is not None:
             folder = self.point.get("point") or f"scene-{header.scene_id:08x}"
             if self.folder_a_frame:
@@ -262,6 +276,23 @@ class FrameSink:
                     if entry["index"] < self.pictures:
                         self.log.save_picture(tile, "received", folder, f"{entry['index']:05d}")
         return entries
+
+    def _judge(
+        self, header: FrameHeader, tiles: NDArray[np.uint8], originals: TileSet | None, entries: list[dict[str, Any]]
+    ) -> None:
+        """Add ``tasks`` to the entries: what each task makes of each tile."""
+        first, end = header.tile_index, header.tile_index + header.tile_count
+        for task in self.tasks:
+            reference = None
+            if originals is not None:
+                reference = task.reference((header.scene_id, first, end), partial(_part, originals, first, end))
+            for entry, judged in zip(entries, task.measure(tiles, reference), strict=True):
+                entry.setdefault("tasks", {})[task.name] = judged
+
+
+def _part(tiles: TileSet, first: int, end: int) -> TileSet:
+    labels = None if tiles.labels is None else tiles.labels[first:end]
+    return TileSet(tiles.images[first:end], tiles.names[first:end], labels, tiles.classes)
 
 
 def save_originals(log: RunLog, tiles: TileSet, pictures: int) -> None:

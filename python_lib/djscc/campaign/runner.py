@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from djscc.campaign import parts as cutting
 from djscc.campaign.collected import Collected
 from djscc.campaign.parts import Effort, Part
 from djscc.campaign.plan import Plan, resolve_data
-from djscc.campaign.points import channel_of, codec_of
+from djscc.campaign.points import channel_of, codec_of, tasks_of
 from djscc.campaign.reception import save_originals
 from djscc.campaign.runlog import RunError, RunLog, now
 from djscc.campaign.sender import scene_id
@@ -41,6 +41,7 @@ class Job:
     channels: dict[str, ChannelDescription]  # by point
     codec_ids: dict[str, int]  # by name
     scene: int
+    task_ids: dict[str, str] = field(default_factory=dict)  # by name
     version: str = __version__
 
 
@@ -63,6 +64,8 @@ def run_part(job: Job, part: Part, tiles: TileSet, log: RunLog | Collected) -> E
             f"codec {part.point.codec} has id {codec.id:08x} here, {job.codec_ids[part.point.codec]:08x} where the campaign was "
             "begun; copy its folder"
         )
+    if (tasks := {task.name: task.id for task in tasks_of(job.plan)}) != job.task_ids:
+        raise RunError(f"tasks have ids {tasks} here, {job.task_ids} where the campaign was begun; copy their folders")
     started, networks = time.perf_counter(), network_seconds()
     channel = job.channels[part.point.key]
     run_point(job.plan, part.point, tiles, log, frames=part.frames, channel=channel, scene=job.scene)
@@ -104,11 +107,13 @@ def run_campaign(
         channels[point.key] = channel_of(plan, point)
     scene = scene_id(tiles.images)
     codec_ids = {name: f"{codec.id:08x}" for name, codec in codecs.items()}
-    log.start(plan.to_dict() | {"codec_ids": codec_ids, "tiles": len(tiles), "scene": f"{scene:08x}"})
+    task_ids = {task.name: task.id for task in tasks_of(plan)}
+    ids = {"codec_ids": codec_ids} | ({"task_ids": task_ids} if task_ids else {})
+    log.start(plan.to_dict() | ids | {"tiles": len(tiles), "scene": f"{scene:08x}"})
     save_originals(log, tiles, plan.pictures)
     done = {} if not log.frames.exists() else log.logged()
     todo = list(cutting.cut(plan, len(tiles), done))
-    job = Job(plan, channels, {name: codec.id for name, codec in codecs.items()}, scene)
+    job = Job(plan, channels, {name: codec.id for name, codec in codecs.items()}, scene, task_ids)
     whole = len(points) * len(tiles) * plan.repeat
     effort, started, began = Effort(), time.perf_counter(), now()
     crew: dict[str, int | str] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from djscc import tasks as task_results
 from djscc.quality import METRICS, summarise
 
 
@@ -19,6 +20,8 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def sum_up(records: Collection[dict[str, Any]]) -> dict[str, Any]:
     """Result keys of one run: means over images, counts of frames, and ``per_image`` values (None where it was lost).
 
+    ``accuracy``, ``agreement`` and ``task_loss`` are those of the first task; ``tasks`` holds those of each.
+
     Means are over the tiles of frames that were received; a tile of which every symbol was erased counts as grey. So read
     them beside ``frames_received``.
     """
@@ -26,6 +29,8 @@ def sum_up(records: Collection[dict[str, Any]]) -> dict[str, Any]:
     tiles = [tile for r in records for tile in r["tiles"]]
     measured = [t for t in tiles if t.get("psnr_db") is not None]
     result: dict[str, Any] = dict(summarise(measured))
+    if of_tasks := task_results.summarise(tiles):
+        result |= next(iter(of_tasks.values())) | {"tasks": of_tasks}
     if "mse" in result:
         result["psnr_of_mean_mse_db"] = float(-10 * np.log10(max(result["mse"], 1e-10)))
     result |= {
@@ -37,7 +42,9 @@ def sum_up(records: Collection[dict[str, Any]]) -> dict[str, Any]:
         "frames_received": len(received),
         "snr_est_db": _mean(r.get("snr_est_db") for r in received),
         "per_image": {
-            key: [t.get(key) for t in tiles] for key in ("name", *METRICS) if any(t.get(key) is not None for t in tiles)
+            key: [t.get(key) for t in tiles]
+            for key in ("name", *METRICS, "tasks")
+            if any(t.get(key) is not None for t in tiles)
         },
     }
     return result
@@ -47,6 +54,7 @@ def point_means(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each point of a campaign: what it was, frames sent and received, and the mean of every metric over its tiles."""
     points: dict[str, dict[str, Any]] = {}
     sums: dict[str, dict[str, list[float]]] = {}  # sum and count of each metric
+    judged: dict[str, list[dict[str, Any]]] = {}  # the tiles that tasks have judged
     for record in records:
         key = str(record.get("point"))
         names = ("point", "codec", "codec_id", "channel", "ratio", "snr_db", "seed")
@@ -56,6 +64,7 @@ def point_means(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         point["frames_sent"] += 1
         point["frames_received"] += bool(record["received"])
         of_point = sums.setdefault(key, {})
+        judged.setdefault(key, []).extend({"tasks": tile["tasks"]} for tile in record["tiles"] if tile.get("tasks"))
         for tile in record["tiles"]:
             point["images"] += tile.get("psnr_db") is not None
             for metric in METRICS:
@@ -63,7 +72,12 @@ def point_means(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                     entry = of_point.setdefault(metric, [0.0, 0])
                     entry[0] += value
                     entry[1] += 1
-    return [point | {m: total / count for m, (total, count) in sums[key].items()} for key, point in points.items()]
+    return [
+        point
+        | {m: total / count for m, (total, count) in sums[key].items()}
+        | ({"tasks": task_results.summarise(judged[key])} if judged[key] else {})
+        for key, point in points.items()
+    ]
 
 
 def speed_text(session: Mapping[str, Any]) -> str:

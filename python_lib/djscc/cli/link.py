@@ -41,6 +41,14 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(
             "--channel", default="awgn", metavar="NAME", help="preset or YAML file of a channel (default: awgn)"
         )
+        parser.add_argument(
+            "--task",
+            dest="tasks",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="judge the received tiles by this task too, a shipped one or a folder (may be given several times)",
+        )
         parser.add_argument("--by-content", action="store_true", help="give busy tiles more symbols than flat ones")
         parser.add_argument(
             "--told", action="store_true", help="tell the encoder the Es/N0 (by default it does not know it)"
@@ -119,7 +127,7 @@ def run_loopback(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
-    from djscc.campaign.points import codec_of, run_point
+    from djscc.campaign.points import codec_of, run_point, tasks_of
     from djscc.campaign.reception import save_originals
     from djscc.campaign.sender import scene_id
     from djscc.campaign.summary import sum_up
@@ -145,13 +153,15 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
         symbol_rate=getattr(arguments, "symbol_rate", 1e6),
         repeat=getattr(arguments, "repeat", 1),
         pictures=64,
+        tasks=tuple(arguments.tasks),
     )
     tiles = load_tiles(resolve_data(plan.data)).take(plan.limit)
     log = None
     if folder is not None:
         log = RunLog(folder)
         codec_ids = {arguments.codec: f"{codec_of(arguments.codec, arguments.decoder).id:08x}"}
-        log.start(plan.to_dict() | {"codec_ids": codec_ids, "scene": f"{scene_id(tiles.images):08x}"})
+        task_ids = {"task_ids": {task.name: task.id for task in tasks_of(plan)}} if plan.tasks else {}
+        log.start(plan.to_dict() | {"codec_ids": codec_ids, "scene": f"{scene_id(tiles.images):08x}"} | task_ids)
         save_originals(log, tiles, plan.pictures)
     point = Point(arguments.codec, arguments.channel, arguments.ratio, arguments.snr, arguments.seed)
     records = run_point(plan, point, tiles, log)
@@ -176,4 +186,6 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
         f"SSIM {result['ssim']:.4f}, MS-SSIM {result['ms_ssim']:.4f}, LPIPS {result['lpips']:.4f}; "
         f"{result['frames_received']} of {result['frames_sent']} frames"
     )
+    for name, numbers in result.get("tasks", {}).items():
+        print(f"{name}: " + ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in numbers.items()))
     return 0

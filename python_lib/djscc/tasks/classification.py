@@ -48,10 +48,10 @@ class Classification(Task):
     def __init__(
         self, name: str, id: str, manifest: dict[str, Any], network: nn.Module, classes: Sequence[str], device: str
     ) -> None:
-        super().__init__(name, id, manifest)
-        self.classes = tuple(classes)
         self.device = torch.device(device)
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        super().__init__(name, id, manifest, network)
+        self.classes = tuple(classes)
         self.bf16 = bf16_is_native(self.device)
 
     @classmethod
@@ -100,7 +100,7 @@ class Classification(Task):
             labels = index[originals.labels]
         return Reference(chosen, labels)
 
-    def measure(self, received: NDArray[np.uint8], reference: Any | None, first: int = 0) -> list[dict[str, Any]]:
+    def measure(self, received: NDArray[np.uint8], reference: Any | None) -> list[dict[str, Any]]:
         if not len(received):
             return []
         probabilities = self.probabilities(received)
@@ -111,7 +111,7 @@ class Classification(Task):
             if reference is None:
                 entry["confidence"] = float(f"{p[decision]:.6g}")
             else:
-                original, label = int(reference.chosen[first + i]), int(reference.labels[first + i])
+                original, label = int(reference.chosen[i]), int(reference.labels[i])
                 entry["original"] = self.classes[original]
                 if label >= 0:
                     entry["label"] = self.classes[label]

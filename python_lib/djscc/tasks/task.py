@@ -9,7 +9,7 @@ group ``djscc.tasks``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -18,14 +18,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from djscc.cache import BoundedCache
 from djscc.imagery import TileSet
 from djscc.tasks.results import TaskError
 from djscc.tasks.weights import available_tasks, find_task, read_manifest
 
 __all__ = ["KINDS", "Task", "TaskError", "available_tasks", "load_task", "register"]
-
-KEPT = 4  # sets of originals of which a task keeps what it found
 
 
 class Task(ABC):
@@ -35,11 +35,12 @@ class Task(ABC):
         name: its name in plans and logs.
         id: the first eight digits of its weights' SHA-256.
         manifest: what its folder says of it.
+        network: takes images (B, 3, H, W) in 0..1; gradients pass through it to them, for codecs that are trained for the task.
     """
 
-    def __init__(self, name: str, id: str, manifest: dict[str, Any]) -> None:
-        self.name, self.id, self.manifest = name, id, manifest
-        self._references: dict[int, Any] = {}
+    def __init__(self, name: str, id: str, manifest: dict[str, Any], network: nn.Module) -> None:
+        self.name, self.id, self.manifest, self.network = name, id, manifest, network
+        self._references: BoundedCache[tuple[Any]] = BoundedCache(1 << 16, lambda kept: 1)
 
     @classmethod
     @abstractmethod
@@ -51,20 +52,15 @@ class Task(ABC):
         """What is to be known of the originals: the decisions on them, and the truth where there is one."""
 
     @abstractmethod
-    def measure(self, received: NDArray[np.uint8], reference: Any | None, first: int = 0) -> list[dict[str, Any]]:
+    def measure(self, received: NDArray[np.uint8], reference: Any | None) -> list[dict[str, Any]]:
         """The log entry of each tile of (N, H, W, 3), as :mod:`djscc.tasks.results` describes it.
 
-        ``reference`` is what :meth:`find_reference` gave for a set in which these are the tiles from ``first`` on; None where
-        the originals are not at hand.
+        ``reference`` is what :meth:`find_reference` gave for the originals of these tiles; None where they are not at hand.
         """
 
-    def reference(self, originals: TileSet, scene: int) -> Any:
-        """:meth:`find_reference`, once for each ``scene`` (the id of the originals)."""
-        if scene not in self._references:
-            while len(self._references) >= KEPT:
-                self._references.pop(next(iter(self._references)))
-            self._references[scene] = self.find_reference(originals)
-        return self._references[scene]
+    def reference(self, key: Hashable, originals: Callable[[], TileSet]) -> Any:
+        """:meth:`find_reference`, once for each ``key`` (scene id and which of its tiles)."""
+        return self._references.get(key, lambda: (self.find_reference(originals()),))[0]
 
 
 KINDS: dict[str, type[Task]] = {}
