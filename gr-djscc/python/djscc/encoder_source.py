@@ -53,6 +53,7 @@ class encoder_source(gr.sync_block):
         self._producer = Producer(self._frames, queue_frames)
         self._failure: Exception | None = None
         self._ending = False
+        self.frames = 0  # begun
         self._next: Frame | None = None
         self._tag: Any = None
         self._left = np.empty(0, np.complex64)
@@ -144,6 +145,7 @@ class encoder_source(gr.sync_block):
         if frame is None:
             return False
         header, self._left = frame
+        self.frames += 1
         self._tag = frame_tag(header)
         if self._tiles is not None and not pmt.is_null(self.message_subscribers(IMAGE)):
             tiles = self._tiles[header.tile_index : header.tile_index + header.tile_count]

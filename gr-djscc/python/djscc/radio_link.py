@@ -79,6 +79,11 @@ class radio_transmitter(gr.top_block):
         _connect_messages(self, self.front_end)
 
     @property
+    def frames(self) -> int:
+        """Frames whose sending began."""
+        return self.source.frames
+
+    @property
     def samples(self) -> int:
         """Samples handed to the radio."""
         return int(self.modulator.nitems_written(0))

@@ -42,6 +42,7 @@ SPREAD_SYMBOLS = 32  # payload symbols that are mixed with one another against p
 
 PULSE_SPAN = 24  # symbols on either side of the pulse's centre
 MAX_TILES = 1024  # of a frame
+TEST_CODEC_ID = 0x50524253  # "PRBS": no codec's; the payload is known symbols
 MAX_PAYLOAD_SYMBOLS = 2**20  # of a frame: bounds the receiver's memory
 
 _PILOT_KEY = 0x5049

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``djscc transmit`` does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from djscc.campaign.plan import resolve_data
+from djscc.campaign.points import gnuradio_module
+from djscc.campaign.sender import FrameSource
+from djscc.cli import options
+from djscc.cli.interrupt import Interrupt
+from djscc.cli.radio import radio_settings
+from djscc.codec import load_codec
+from djscc.imagery import TileSet, cut, load_image, load_tiles
+from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
+from djscc.radio.levels import Levels
+from djscc.radio.prbs import TestFrames
+from djscc.radio.streams import About, open_sink
+from djscc.waveform import FrameHeader, Modulator, WaveformSettings
+from djscc.waveform.format import TEST_CODEC_ID
+
+NOTE_S = 2.0  # that nobody takes samples before it is said
+Frame = tuple[FrameHeader, NDArray[np.complex64]]
+
+
+class Frames:
+    """The frames that a command sends, numbered on; an iterable of (header, payload)."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._repeat = arguments.repeat
+        self.sources: list[FrameSource | TestFrames] = []
+        if arguments.prbs is not None:
+            self.codec_id, self.images = TEST_CODEC_ID, 0
+            self.sources = [TestFrames(arguments.prbs)]
+            return
+        codec = load_codec(arguments.codec)
+        layers = codec.layers_for_ratio(arguments.ratio)
+        self.codec_id, self.images = codec.id, len(arguments.images)
+        # all of them before anything is sent
+        for tiles, size in [_tiles(name, arguments.limit) for name in arguments.images]:
+            self.sources.append(
+                FrameSource(
+                    tiles,
+                    codec,
+                    layers,
+                    arguments.told_snr,
+                    arguments.tiles_per_frame,
+                    size,
+                    by_content=arguments.by_content,
+                )
+            )
+
+    def __len__(self) -> int:
+        """Frames of one repetition."""
+        return sum(len(source) for source in self.sources)
+
+    def __iter__(self) -> Iterator[Frame]:
+        numbers = count()
+        for _ in range(self._repeat) if self._repeat else count():
+            for source in self.sources:
+                if isinstance(source, TestFrames):  # their payload follows from the number
+                    yield from (source.frame(next(numbers)) for _ in range(len(source)))
+                    continue
+                for header, payload in source:
+                    number = next(numbers) & 0xFFFF
+                    yield replace(header, frame_number=number, seed=number), payload
+
+
+def _tiles(name: str, limit: int | None) -> tuple[TileSet, tuple[int, int]]:
+    """A folder's tiles, with image size (0, 0); or those that an image is cut into, with its height and width."""
+    path = Path(name)
+    if not path.exists() and name == "landsat":
+        path = resolve_data(name)
+    if path.is_dir() or path.suffix == ".zip":
+        return load_tiles(path).take(limit), (0, 0)
+    image = load_image(name)
+    pieces = cut(image, 64)
+    return TileSet(pieces, tuple(f"{path.name}#{i}" for i in range(len(pieces)))), (image.shape[0], image.shape[1])
+
+
+def transmit(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    endpoint = parse_endpoint(arguments.sink, "--sink")
+    if not arguments.images and arguments.prbs is None:
+        raise StreamError("there is nothing to send; give IMAGE files or folders, or --prbs N for test frames")
+    if arguments.images and arguments.prbs is not None:
+        raise StreamError("--prbs sends test frames, no images; leave one of them out")
+    if arguments.repeat < 0:
+        raise StreamError(f"--repeat {arguments.repeat}: give 1 or more, or 0 for until Ctrl-C")
+    radio = radio_settings(arguments)
+    if endpoint.hardware and not endpoint.address and radio.address:
+        endpoint = Endpoint(endpoint.kind, radio.address)
+    rate, samples_per_symbol = radio.waveform
+    settings = WaveformSettings(rate, samples_per_symbol, back_off_db=arguments.back_off)
+    frames = Frames(arguments)
+    if arguments.dry_run:
+        return _dry_run(arguments, frames, endpoint, radio, settings)
+    result: dict[str, Any] = {"images": frames.images, "codec_id": f"{frames.codec_id:08x}"}
+    if endpoint.hardware:
+        result |= _over_radio(frames, endpoint, radio, settings)
+    else:
+        result |= _to_stream(frames, endpoint, radio, settings, arguments)
+    options.write_json(arguments.json, result)
+    what = "test frames" if arguments.prbs is not None else f"{frames.images} images in {result['frames_sent']} frames"
+    if arguments.prbs is not None:
+        what = f"{result['frames_sent']} {what}"
+    target = endpoint.address if endpoint.kind == "file" else str(endpoint)
+    events = {kind: n for kind, n in result.get("events", {}).items() if n}
+    text = f"{what}, {result['samples']} samples, {target}" + "".join(f", {n} {kind}" for kind, n in events.items())
+    print(text, file=sys.stderr if endpoint.kind == "-" else sys.stdout)
+    return 0
+
+
+def _to_stream(
+    frames: Frames, endpoint: Endpoint, radio: RadioSettings, settings: WaveformSettings, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Send over what needs no radio; it waits where the other end does."""
+    modulator = Modulator(settings)
+    about = About(settings, radio, codec_id=frames.codec_id)
+    sent = written = 0
+    sink = open_sink(endpoint, about, options.security(arguments))
+    waiting = _Waiting(endpoint)
+    try:
+        with Interrupt() as interrupt:
+            for header, payload in frames:
+                samples = modulator.modulate(header, payload)
+                while not sink.write(samples):
+                    if interrupt.requested:
+                        return {"frames_sent": sent, "samples": written}
+                    waiting.note()
+                sent, written = sent + 1, written + len(samples)
+                if interrupt.requested:
+                    break
+            guard = modulator.guard()
+            while not sink.write(guard) and not interrupt.requested:
+                waiting.note()
+            written += len(guard)
+    finally:
+        sink.close()
+    return {"frames_sent": sent, "samples": written}
+
+
+class _Waiting:
+    """Says once that nobody takes the samples."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint, self._since, self._said = endpoint, time.monotonic(), False
+
+    def note(self) -> None:
+        if not self._said and time.monotonic() - self._since > NOTE_S:
+            print(f"waiting for a receiver at {self._endpoint}", file=sys.stderr, flush=True)
+            self._said = True
+
+
+def _over_radio(frames: Frames, endpoint: Endpoint, radio: RadioSettings, settings: WaveformSettings) -> dict[str, Any]:
+    """Send by a radio: one flowgraph."""
+    events = RadioEvents()
+    blocks = gnuradio_module()
+    flowgraph = blocks.radio_transmitter(frames, endpoint, radio, settings, events)
+    print(f"{endpoint}: {_listed(flowgraph.front_end.actual)}", flush=True)
+    with Interrupt() as interrupt:
+        flowgraph.run_to_end(lambda: interrupt.requested)
+    return {
+        "frames_sent": flowgraph.frames,
+        "samples": flowgraph.samples,
+        "radio": flowgraph.front_end.actual,
+        "events": events.counts,
+    }
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v:.10g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+
+
+def _dry_run(
+    arguments: argparse.Namespace, frames: Frames, endpoint: Endpoint, radio: RadioSettings, settings: WaveformSettings
+) -> int:
+    """Say what would be sent, by modulating all of one repetition."""
+    modulator, levels = Modulator(settings), Levels(settings)
+    frames._repeat = 1
+    for header, payload in frames:
+        levels.add(modulator.modulate(header, payload))
+    levels.add_silence(len(modulator.guard()))
+    result = {
+        "sink": str(endpoint),
+        "frames": levels.frames,
+        "repeat": arguments.repeat,
+        "codec_id": f"{frames.codec_id:08x}",
+        "radio": radio.to_dict(),
+        "waveform": settings.to_dict(),
+        **levels.result(),
+    }
+    options.write_json(arguments.json, result)
+    for row in levels.rows(str(endpoint), radio, frames.images, arguments.repeat):
+        print(row)
+    return 0
