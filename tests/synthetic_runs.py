@@ -11,6 +11,7 @@ import numpy as np
 from djscc.campaign import RunLog
 from djscc.semantic_loss import FORMS, FULL_SCALE_DB
 
+CLASSES = tuple(f"Class{i}" for i in range(10))
 SURFACE = "two_distortions"
 PARAMETERS = {  # of the loss of each metric
     "psnr": (0.6, 0.03, 0.6, 2.0, 0.6, 0.3, 0.02),
@@ -60,11 +61,9 @@ def tile_records(
                 if "accuracy" in losses:
                     label = int(labels[index])
                     wrong = rng.random() < means["accuracy"]
-                    record |= {
-                        "label": label,
-                        "decision": (label + 1) % 10 if wrong else label,
-                        "decision_original": label,
-                    }
+                    decision = (label + 1) % 10 if wrong else label
+                    judged = {"decision": CLASSES[decision], "original": CLASSES[label], "label": CLASSES[label]}
+                    record |= {"label": label, "tasks": {"resnet8": judged}}
                 records.append(record)
     return records
 

@@ -114,8 +114,9 @@ def test_standard_errors_and_weights():
     assert cells.loss[0] == pytest.approx(0.25)
     assert cells.standard_error[0] == pytest.approx(np.std([0.1, 0.2, 0.3, 0.4], ddof=1) / 2)
     assert cells.sigma[0] == pytest.approx(np.hypot(cells.standard_error[0], 0.0025), rel=1e-3)
+    judged = {"label": "Forest", "decision": "Forest"}
     right = [
-        {"codec": "c", "channel": "a", "ratio": 0.1, "snr_db": 9.0, "index": i, "label": 1, "decision": 1}
+        {"codec": "c", "channel": "a", "ratio": 0.1, "snr_db": 9.0, "index": i} | {"tasks": {"t": judged}}
         for i in range(64)
     ]
     cells = collect(right, loss_of_metric("accuracy"))

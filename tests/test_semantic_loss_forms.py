@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from djscc.semantic_loss import FORMS, LOSSES, MetricError, loss_of_metric
+from djscc.semantic_loss.losses import metrics_of
 from matplotlib.mathtext import MathTextParser
 
 RATIOS = np.geomspace(1 / 200, 1, 25)
@@ -95,9 +96,10 @@ def test_ratio_must_be_positive():
         ("ssim", {"ssim": 0.9}, 0.1, 0.9),
         ("ms_ssim", {"ms_ssim": 0.97}, 0.03, 0.97),
         ("lpips", {"lpips": 0.2}, 0.2, 0.2),
-        ("accuracy", {"label": 3, "decision": 3}, 0.0, 1.0),
-        ("accuracy", {"label": 3, "decision": 4}, 1.0, 0.0),
-        ("agreement", {"decision_original": 0, "decision": 2}, 1.0, 0.0),
+        ("accuracy", {"tasks": {"t": {"label": "Forest", "decision": "Forest"}}}, 0.0, 1.0),
+        ("accuracy", {"tasks": {"t": {"label": "Forest", "decision": "River"}}}, 1.0, 0.0),
+        ("agreement", {"tasks": {"t": {"original": "Forest", "decision": "River"}}}, 1.0, 0.0),
+        ("task_loss", {"tasks": {"t": {"decision": "River", "loss": 0.3}}}, 0.3, 0.3),
     ],
 )
 def test_losses(metric, tile, loss, value):
@@ -108,7 +110,21 @@ def test_losses(metric, tile, loss, value):
 @pytest.mark.parametrize("metric", LOSSES)
 def test_a_record_without_the_metric_has_no_loss(metric):
     assert LOSSES[metric].of({"index": 0, "name": "a.png"}) is None
-    assert LOSSES[metric].of({"psnr_db": None, "mse": None, "ssim": float("nan"), "label": 1, "decision": None}) is None
+    assert (
+        LOSSES[metric].of({"psnr_db": None, "mse": None, "ssim": float("nan"), "tasks": {"t": {"decision": "a"}}})
+        is None
+    )
+
+
+def test_metrics_of_several_tasks_are_told_apart():
+    tile = {"psnr_db": 30.0, "tasks": {"a": {"decision": "x", "label": "x"}, "b": {"decision": "x", "label": "y"}}}
+    assert (loss_of_metric("accuracy:a").of(tile), loss_of_metric("accuracy:b").of(tile)) == (0.0, 1.0)
+    with pytest.raises(MetricError, match=r"holds the tasks a, b: say of which, like accuracy:a"):
+        loss_of_metric("accuracy").of(tile)
+    assert metrics_of([tile], ["psnr", "accuracy"]) == ["psnr", "accuracy:a", "accuracy:b"]
+    assert metrics_of([{"tasks": {"a": {}}}], ["accuracy"]) == ["accuracy"]
+    with pytest.raises(MetricError, match=r"'ssim:a' is not known"):
+        loss_of_metric("ssim:a")
 
 
 def test_unknown_metric_names_the_known():

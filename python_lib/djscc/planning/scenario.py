@@ -15,7 +15,7 @@ import yaml
 
 from djscc.campaign import PlanError, parse_ratio
 from djscc.errors import DjsccError
-from djscc.semantic_loss import LOSSES
+from djscc.semantic_loss import LOSSES, MetricError, loss_of_metric
 
 THERMAL_NOISE_290_K_DBW_HZ = -203.98
 
@@ -122,8 +122,10 @@ def _metrics(data: Any, where: str) -> dict[str, float]:
     if not names:
         raise ScenarioError(f"{where}: name at least one of {', '.join(LOSSES)}")
     for metric in names:
-        if metric not in LOSSES:
-            raise ScenarioError(f"{where}: {metric!r} is not known; choose one of {', '.join(LOSSES)}")
+        try:
+            loss_of_metric(str(metric))
+        except MetricError as error:
+            raise ScenarioError(f"{where}: {str(error).removeprefix('metric ')}") from error
     return {metric: _number(weight, f"{where}, {metric}", 1e-3, 1e3) for metric, weight in weights.items()}
 
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report's section on a classification task: which labels are mistaken for which, where quality is worst, middling and best."""
+"""The report's section on classification tasks: which classes are mistaken for which, where quality is worst, middling and best."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,32 +18,48 @@ from djscc.semantic_loss.cells import snr_of
 
 
 def decision_section(tiles: Sequence[Mapping[str, Any]], series: Series, gallery: Gallery) -> str:
-    """Confusion matrices at three points of the plane; nothing where the log holds no decisions on labelled tiles."""
-    points: dict[tuple[float, float], list[tuple[int, int]]] = defaultdict(list)
-    names: dict[int, str] = {}
+    """For each task, confusion matrices at three points of the plane; nothing where the log holds no decisions."""
+    tasks = list(dict.fromkeys(name for tile in tiles for name in tile.get("tasks") or ()))
+    sections = [_matrices(tiles, task, len(tasks) > 1, series, gallery) for task in tasks]
+    return "<h3>Decisions</h3>" + "".join(sections) if any(sections) else ""
+
+
+def _matrices(tiles: Sequence[Mapping[str, Any]], task: str, several: bool, series: Series, gallery: Gallery) -> str:
+    """Decisions on received tiles over their labels, or, where no tile has one, over the decisions on the originals."""
+    points: dict[str, dict[tuple[float, float], list[tuple[str, str]]]] = {
+        "label": defaultdict(list),
+        "original": defaultdict(list),
+    }
     for tile in tiles:
-        label, decision, snr_db = tile.get("label"), tile.get("decision"), snr_of(tile)
-        if label is None or decision is None or snr_db is None:
-            continue
-        points[round(float(tile["ratio"]), 5), round(snr_db)].append((int(label), int(decision)))
-        names.setdefault(int(label), PurePosixPath(str(tile.get("name", ""))).parent.name or str(label))
-    if not points:
+        entry, snr_db = (tile.get("tasks") or {}).get(task, {}), snr_of(tile)
+        for key, of_key in points.items():
+            if entry.get(key) is not None and entry.get("decision") is not None and snr_db is not None:
+                of_key[round(float(tile["ratio"]), 5), round(snr_db)].append((entry[key], entry["decision"]))
+    key = "label" if points["label"] else "original"
+    chosen_from = points[key]
+    if not chosen_from:
         return ""
-    classes = sorted({value for pairs in points.values() for pair in pairs for value in pair})
-    ranked = sorted(points, key=lambda point: np.mean([label == decision for label, decision in points[point]]))
-    chosen = dict.fromkeys(ranked[i] for i in (0, (len(ranked) - 1) // 2, len(ranked) - 1))
+    classes = sorted({value for pairs in chosen_from.values() for pair in pairs for value in pair})
+    ranked = sorted(
+        chosen_from, key=lambda point: np.mean([right == decision for right, decision in chosen_from[point]])
+    )
     panels = []
-    for ratio, snr_db in chosen:
+    for point in dict.fromkeys(ranked[i] for i in (0, (len(ranked) - 1) // 2, len(ranked) - 1)):
         counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-        for label, decision in points[ratio, snr_db]:
-            counts[classes.index(label), classes.index(decision)] += 1
-        accuracy = 100 * np.trace(counts) / counts.sum()
-        panels.append((f"{ratio_text(ratio)}, {snr_text(snr_db)}: {accuracy:.1f} % right", counts))
+        for right, decision in chosen_from[point]:
+            counts[classes.index(right), classes.index(decision)] += 1
+        share = 100 * np.trace(counts) / counts.sum()
+        word = "right" if key == "label" else "as on the originals"
+        panels.append((f"{ratio_text(point[0])}, {snr_text(point[1])}: {share:.1f} % {word}", counts))
     drawing = gallery.save(
-        draw.confusion(panels, [names.get(c, str(c)) for c in classes]), "confusion", series.codec, series.channel
+        draw.confusion(panels, classes, key if key == "label" else "decision on the original"),
+        f"confusion_{task}" if several else "confusion",
+        series.codec,
+        series.channel,
     )
+    over = "labels" if key == "label" else "decisions on the originals"
     caption = (
-        "Decisions on received tiles over their labels, in per cent of each label: where accuracy is lowest, middling and highest. "
-        f"{sum(len(pairs) for pairs in points.values()) // len(points)} tiles a point."
+        f"{task}. Decisions on received tiles over their {over}, in per cent of each row: where the share on the "
+        f"diagonal is lowest, middling and highest. {sum(map(len, chosen_from.values())) // len(chosen_from)} tiles a point."
     )
-    return "<h3>Decisions</h3>" + page.figure(drawing, caption, "wide")
+    return page.figure(drawing, caption, "wide")

@@ -307,7 +307,7 @@ def over_snr(frames: Sequence[Mapping[str, Any]], key: str, label: str) -> Figur
 
 
 @_styled
-def confusion(panels: Sequence[tuple[str, NDArray[np.int64]]], names: Sequence[str]) -> Figure:
+def confusion(panels: Sequence[tuple[str, NDArray[np.int64]]], names: Sequence[str], rows: str = "label") -> Figure:
     """Confusion matrices (decision over label, counts) side by side, shaded by the share of each label."""
     size = 1.6 + 0.24 * len(names)
     figure, axes_of = _new(size * len(panels) + 1.2, size + 0.9, len(panels))
@@ -322,7 +322,7 @@ def confusion(panels: Sequence[tuple[str, NDArray[np.int64]]], names: Sequence[s
         for row, column in np.argwhere(counts > 0):
             ink = INK_ON_MAP if share[row, column] > 0.5 else "white"
             axes.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=6, color=ink)
-    axes_of[0].set_ylabel("label")
+    axes_of[0].set_ylabel(rows)
     return figure
 
 

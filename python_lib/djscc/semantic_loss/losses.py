@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each quality metric loses: the one place where a metric becomes a loss between 0 (nothing lost) and about 1."""
+"""What each quality metric loses: the one place where a metric becomes a loss between 0 (nothing lost) and about 1.
+
+``accuracy``, ``agreement`` and ``task_loss`` are of a task; where a log holds several, ``accuracy:NAME`` says of which.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +41,16 @@ class Loss:
     higher_is_better: bool = True
     binary: bool = False
 
+    @property
+    def loss_label(self) -> str:
+        """The loss for axes and tables, such as 1 - SSIM."""
+        if not self.higher_is_better:
+            return self.label
+        scale = self.value(0.0) - self.value(1.0)
+        return (
+            f"1 \N{MINUS SIGN} {self.label}" if scale == 1 else f"1 \N{MINUS SIGN} {self.label[:-5]} / {scale:.4g} dB"
+        )
+
     def of_value(self, value: float) -> float:
         """The loss of a value of the metric: the inverse of ``value``."""
         nothing = self.value(0.0)
@@ -68,12 +82,28 @@ def _one_minus(key: str) -> Callable[[Tile], float | None]:
     return of
 
 
-def _differ(first: str, second: str) -> Callable[[Tile], float | None]:
+def _task(tile: Tile, name: str) -> Mapping[str, Any]:
+    """What a tile's record says of a task; without a name, of the only one. Empty where it says nothing."""
+    tasks = tile.get("tasks") or {}
+    if not name and len(tasks) > 1:
+        raise MetricError(
+            f"the log holds the tasks {', '.join(tasks)}: say of which, like accuracy:{next(iter(tasks))}"
+        )
+    found: Mapping[str, Any] = tasks.get(name or next(iter(tasks), ""), {})
+    return found
+
+
+def _decided_otherwise(key: str, task: str = "") -> Callable[[Tile], float | None]:
     def of(tile: Tile) -> float | None:
-        a, b = tile.get(first), tile.get(second)
-        return None if a is None or b is None else float(a != b)
+        entry = _task(tile, task)
+        decision, right = entry.get("decision"), entry.get(key)
+        return None if decision is None or right is None else float(decision != right)
 
     return of
+
+
+def _task_loss(task: str = "") -> Callable[[Tile], float | None]:
+    return lambda tile: _number(_task(tile, task), "loss")
 
 
 def _complement(loss: float) -> float:
@@ -116,7 +146,7 @@ LOSSES: dict[str, Loss] = {
             "accuracy",
             "accuracy",
             "1 - accuracy: share of tiles whose decision is not their label",
-            _differ("decision", "label"),
+            _decided_otherwise("label"),
             _complement,
             binary=True,
         ),
@@ -124,17 +154,48 @@ LOSSES: dict[str, Loss] = {
             "agreement",
             "agreement",
             "1 - agreement: share of tiles whose decision is not the one made on the original",
-            _differ("decision", "decision_original"),
+            _decided_otherwise("original"),
             _complement,
             binary=True,
+        ),
+        Loss(
+            "task_loss",
+            "task loss",
+            "the task's own loss; for a classification 1 - p, p the probability given to the label, or where there is none to the "
+            "decision on the original",
+            _task_loss(),
+            _same,
+            higher_is_better=False,
         ),
     )
 }
 
 
+_OF_TASK: dict[str, Callable[[str], Callable[[Tile], float | None]]] = {
+    "accuracy": lambda task: _decided_otherwise("label", task),
+    "agreement": lambda task: _decided_otherwise("original", task),
+    "task_loss": _task_loss,
+}
+
+
 def loss_of_metric(metric: str) -> Loss:
-    """The loss of a metric by name; raises MetricError for a name that is not in ``LOSSES``."""
-    try:
-        return LOSSES[metric]
-    except KeyError:
-        raise MetricError(f"metric {metric!r} is not known; choose one of {', '.join(LOSSES)}") from None
+    """The loss of a metric by name, ``accuracy:NAME`` for that of one task; raises MetricError for a name that is not known."""
+    base, separator, task = metric.partition(":")
+    if base not in LOSSES or (separator and (base not in _OF_TASK or not task)):
+        raise MetricError(
+            f"metric {metric!r} is not known; choose one of {', '.join(LOSSES)}; those of one task of several are written like "
+            "accuracy:NAME"
+        )
+    if not task:
+        return LOSSES[base]
+    loss = LOSSES[base]
+    return dataclasses.replace(loss, metric=metric, label=f"{loss.label} of {task}", of=_OF_TASK[base](task))
+
+
+def metrics_of(tiles: Iterable[Tile], metrics: Iterable[str] | None = None) -> list[str]:
+    """``metrics`` (None: all that are known), those of a task once for each task where the tiles' records hold several."""
+    tasks = list(dict.fromkeys(name for tile in tiles for name in tile.get("tasks") or ()))
+    out = []
+    for metric in LOSSES if metrics is None else metrics:
+        out += [f"{metric}:{task}" for task in tasks] if metric in _OF_TASK and len(tasks) > 1 else [metric]
+    return out

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from djscc.errors import DjsccError
 from djscc.semantic_loss.forms import FORMS, Form
-from djscc.semantic_loss.losses import LOSSES, Loss, loss_of_metric
+from djscc.semantic_loss.losses import Loss, loss_of_metric
 
 Array = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ class FittedModel:
 
     @property
     def loss(self) -> Loss:
-        return LOSSES[self.metric]
+        return loss_of_metric(self.metric)
 
     def predict(self, ratio: ArrayLike, snr_db: ArrayLike) -> Array:
         """Mean loss at ``ratio`` (k/n) and ``snr_db``, arrays that broadcast. Outside the measured range this extrapolates:

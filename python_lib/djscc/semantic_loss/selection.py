@@ -17,7 +17,7 @@ from djscc.semantic_loss.cells import Cells, FitError, Series, collect, series_o
 from djscc.semantic_loss.coverage import coverage_warnings, unidentified
 from djscc.semantic_loss.fit import RESAMPLES, FormFit, bootstrap, fit_form
 from djscc.semantic_loss.forms import FORMS
-from djscc.semantic_loss.losses import LOSSES, Loss, Tile, loss_of_metric
+from djscc.semantic_loss.losses import Loss, Tile, loss_of_metric, metrics_of
 from djscc.semantic_loss.model import FittedModel
 from djscc.semantic_loss.relation import Relation, relations
 
@@ -194,7 +194,7 @@ def fit_run_logs(
         raise FitError("the run logs hold no tile records; run a campaign or a loopback first")
     fits = []
     for group in groups.values():
-        for metric in LOSSES if metrics is None else [metrics] if isinstance(metrics, str) else metrics:
+        for metric in metrics_of(group, [metrics] if isinstance(metrics, str) else metrics):
             try:
                 fits.append(_fit_forms(group, metric, forms, seed))
             except FitError:
