@@ -91,7 +91,8 @@ def run_on_cluster(
             if not pending:
                 return
             try:
-                finished = wait(list(pending), timeout=WORKERS_S, return_when="FIRST_COMPLETED").done
+                with client.as_current():
+                    finished = wait(list(pending), timeout=WORKERS_S, return_when="FIRST_COMPLETED").done
             except TimeoutError as error:
                 if client.nthreads():
                     continue  # long parts

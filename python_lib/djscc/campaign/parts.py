@@ -22,15 +22,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Effort:
-    """What was done: tiles (each counted at each point), and seconds of workers, in all and within networks."""
+    """What was done: tiles (each counted at each point), and seconds of workers: in all, within networks, and of their CPU."""
 
     tiles: int = 0
     seconds: float = 0.0
     network_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     def __add__(self, other: Effort) -> Effort:
         return Effort(
-            self.tiles + other.tiles, self.seconds + other.seconds, self.network_seconds + other.network_seconds
+            self.tiles + other.tiles,
+            self.seconds + other.seconds,
+            self.network_seconds + other.network_seconds,
+            self.cpu_seconds + other.cpu_seconds,
         )
 
 

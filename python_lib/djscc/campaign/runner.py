@@ -66,10 +66,11 @@ def run_part(job: Job, part: Part, tiles: TileSet, log: RunLog | Collected) -> E
         )
     if (tasks := {task.name: task.id for task in tasks_of(job.plan)}) != job.task_ids:
         raise RunError(f"tasks have ids {tasks} here, {job.task_ids} where the campaign was begun; copy their folders")
-    started, networks = time.perf_counter(), network_seconds()
+    started, networks, cpu = time.perf_counter(), network_seconds(), time.thread_time()
     channel = job.channels[part.point.key]
     run_point(job.plan, part.point, tiles, log, frames=part.frames, channel=channel, scene=job.scene)
-    return Effort(part.tiles, time.perf_counter() - started, network_seconds() - networks)
+    seconds, in_networks = time.perf_counter() - started, network_seconds() - networks
+    return Effort(part.tiles, seconds, in_networks, time.thread_time() - cpu)
 
 
 def _run(job: Job, part: Part, folder: Path) -> Effort:
@@ -148,6 +149,7 @@ def speed_of(effort: Effort, seconds: float) -> dict[str, float]:
         "seconds": round(seconds, 2),
         "tiles_x_points_per_s": round(effort.tiles / max(seconds, 1e-9), 1),
         "worker_seconds": round(effort.seconds, 2),
+        "worker_cpu_seconds": round(effort.cpu_seconds, 2),  # less where workers had to wait for a core
         "share_outside_networks": round(1 - effort.network_seconds / max(effort.seconds, 1e-9), 4),
     }
 
