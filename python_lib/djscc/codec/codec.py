@@ -50,6 +50,7 @@ class Codec:
     manifest: dict[str, Any] = field(repr=False)
     folder: Path
     batch: int = 64
+    decoder_sha256: str = ""  # of the decoder's weights
 
     def __post_init__(self) -> None:
         self.device = next(self.encoder.parameters()).device

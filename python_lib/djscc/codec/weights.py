@@ -108,6 +108,7 @@ def load_codec(name: str | Path, decoder: str | None = None, device: str = "cpu"
         fixed=manifest["encoder"]["family"] == "reference",
         manifest=manifest,
         folder=folder,
+        decoder_sha256=chosen["sha256"],
     )
 
 
