@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import platform
@@ -65,6 +66,25 @@ def _codecs() -> tuple[bool, str]:
     return good and bool(parts), "; ".join(parts) or "none: reinstall the library, or train one with `djscc train`"
 
 
+def _tasks() -> tuple[bool, str]:
+    from djscc.tasks import available_tasks, load_task
+
+    good, parts = True, []
+    for name in available_tasks():
+        try:
+            parts.append(f"{name} ({load_task(name).id})")
+        except DjsccError as error:
+            good = False
+            parts.append(str(error))
+    return good and bool(parts), "; ".join(parts) or "none: reinstall the library, or train one with `djscc train-task`"
+
+
+def _timm() -> tuple[bool, str]:
+    with contextlib.suppress(Exception):  # what is wrong, the import of timm says
+        importlib.import_module("djscc.tasks.torchvision_operators")
+    return _module("timm", "pip install 'djscc[tasks]'")
+
+
 def _blocks() -> tuple[bool, str]:
     folder = f"{sys.prefix}/share/gnuradio/grc/blocks"
     paths = [*filter(None, os.environ.get("GRC_BLOCKS_PATH", "").split(":")), folder]
@@ -96,6 +116,8 @@ def checks() -> list[tuple[str, bool, Callable[[], tuple[bool, str]]]]:
         ("QT displays", False, lambda: _module("PyQt5.Qt", "apt-get install python3-pyqt5")),
         ("USRP (gr-uhd)", False, lambda: _module("gnuradio.uhd", APT)),
         ("Pluto (gr-iio)", False, lambda: _module("gnuradio.iio", APT)),
+        ("tasks", False, _tasks),
+        ("classifiers (timm)", False, _timm),
         ("orbits (sgp4)", False, lambda: _module("sgp4", "pip install 'djscc[orbit]'")),
         ("attenuation (itur)", False, lambda: _module("itur", "pip install 'djscc[orbit]'")),
     ]

@@ -109,7 +109,7 @@ def _timm_network(family: str, classes: int, options: dict[str, Any]) -> nn.Modu
     try:
         import timm
     except ImportError as error:
-        raise TaskError(f"network {family!r} needs timm ({error}); pip install timm torchvision") from error
+        raise TaskError(f"network {family!r} needs timm ({error}); pip install 'djscc[tasks]'") from error
     if not timm.is_model(family):
         raise TaskError(
             f"network {family!r}: neither resnet8 nor a network of timm {timm.__version__}; see timm.list_models()"
