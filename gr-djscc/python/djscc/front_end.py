@@ -26,7 +26,6 @@ class FrontEnd:
     actual    what the device says that it was set to, for the log.
     messages  (block, port, block) connections of messages, to port ``in`` of the second.
     watch     called from time to time while the flowgraph runs.
-    close     called when it has ended.
     drain_s   how long a transmitter still sends what it was given.
     """
 
@@ -34,7 +33,6 @@ class FrontEnd:
     actual: dict[str, Any]
     messages: list[tuple[Any, str, Any]] = field(default_factory=list)
     watch: Callable[[int], None] | None = None
-    close: Callable[[], None] | None = None
     drain_s: float = SETTLE_S
 
 

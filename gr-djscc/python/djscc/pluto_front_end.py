@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An ADALM-PLUTO, through gr-iio, which warns only where the device refuses a value: so what matters is read back.
 
-Limits come from the device's ``*_available`` attributes, by libiio's own Python module, before the blocks open it. Values are
-read back with gr-iio's ``attr_source``, which shares the blocks' connection: over USB there is only one.
+Limits and values are read by libiio's own Python module (python3-libiio), over a connection beside that of the blocks. Over USB
+there can be but one connection: there the values are written and read back before the blocks open the device, and its flags of lost
+samples cannot be looked at.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
-
-import numpy as np
-from gnuradio import blocks, gr
-from numpy.typing import NDArray
 
 from djscc.radio import Endpoint, RadioEvents, RadioSettings
 from djscc.radio.errors import StreamError
@@ -21,11 +19,13 @@ from djscc.radio.errors import StreamError
 from .front_end import SETTLE_S, FrontEnd, made, module_of, require, rotator, same, within
 
 PHY, RECEIVER, TRANSMITTER = "ad9361-phy", "cf-ad9361-lpc", "cf-ad9361-dds-core-lpc"
-BUFFER = 1 << 14  # samples: 8 ms at 2 MS/s
+TRANSMIT_BUFFER = 1 << 14  # samples; a frame is filled up to a multiple of it
+RECEIVE_BUFFER = 1 << 16
 KERNEL_BUFFERS = 4  # that libiio lets the device hold
-STATUS_REGISTER = 0x80000088  # of the converter's core; gr-iio reads it each second and clears it
+STATUS_REGISTER = 0x80000088  # of a converter's core; a flag is cleared by writing it
 OVERFLOW, UNDERFLOW = 4, 1
 LOOK_S = 0.2
+DECIMATED_BELOW = 520833  # Hz; there the FPGA samples at an eighth of the converter's rate
 ANTENNAS = {"receive": "A_BALANCED", "transmit": "A"}
 
 
@@ -36,10 +36,11 @@ def pluto_source(
     iio = module_of("iio")
     frequency, gain = require(radio, endpoint, "received")
     uri = _uri(iio, endpoint)
-    size = radio.buffer_size or BUFFER
+    size = radio.buffer_size or RECEIVE_BUFFER
     lo = frequency + (radio.lo_offset or 0.0)
     _refuse(endpoint, radio, "receive")
-    _check(endpoint, uri, lo, gain, rate, "receive")
+    control = _Control(endpoint, uri, "receive")
+    control.check(lo, gain, rate)
     block = made(endpoint, lambda: iio.fmcomms2_source_fc32(uri, [True, True], size))
     with _refusals(endpoint):
         block.set_len_tag_key("")
@@ -55,9 +56,8 @@ def pluto_source(
     chain = [block]
     if radio.lo_offset:
         chain.append(rotator(endpoint, radio.lo_offset, rate, occupied))
-    actual = _read_back(iio, endpoint, uri, lo, gain, rate, "receive")
-    status = _Status(iio, uri, RECEIVER, OVERFLOW, "overruns", events)
-    return FrontEnd(chain, actual | {"lo_offset": radio.lo_offset or 0.0}, [], status.look, status.close)
+    actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
+    return FrontEnd(chain, actual, watch=control.watch(events))
 
 
 def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: float, events: RadioEvents) -> FrontEnd:
@@ -68,7 +68,8 @@ def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: 
     size = buffer_of(radio)
     lo = frequency + (radio.lo_offset or 0.0)
     _refuse(endpoint, radio, "transmit")
-    _check(endpoint, uri, lo, gain, rate, "transmit")
+    control = _Control(endpoint, uri, "transmit")
+    control.check(lo, gain, rate)
     block = made(endpoint, lambda: iio.fmcomms2_sink_fc32(uri, [True, True], size, False))
     with _refusals(endpoint):
         block.set_len_tag_key("")
@@ -81,15 +82,14 @@ def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: 
     chain = [block]
     if radio.lo_offset:
         chain.insert(0, rotator(endpoint, -radio.lo_offset, rate, occupied))
-    actual = _read_back(iio, endpoint, uri, lo, gain, rate, "transmit")
-    status = _Status(iio, uri, TRANSMITTER, UNDERFLOW, "underruns", events)
+    actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
     drain = SETTLE_S + 2 * KERNEL_BUFFERS * size / rate
-    return FrontEnd(chain, actual | {"lo_offset": radio.lo_offset or 0.0}, [], status.look, status.close, drain)
+    return FrontEnd(chain, actual, watch=control.watch(events), drain_s=drain)
 
 
 def buffer_of(radio: RadioSettings) -> int:
     """Samples in one buffer of the transmitter."""
-    return radio.buffer_size or BUFFER
+    return radio.buffer_size or TRANSMIT_BUFFER
 
 
 def _uri(iio: Any, endpoint: Endpoint) -> str:
@@ -97,7 +97,7 @@ def _uri(iio: Any, endpoint: Endpoint) -> str:
 
 
 @contextlib.contextmanager
-def _refusals(endpoint: Endpoint) -> Any:
+def _refusals(endpoint: Endpoint) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of gr-iio, such as "Unable to set BB rate"
@@ -116,106 +116,104 @@ def _refuse(endpoint: Endpoint, radio: RadioSettings, way: str) -> None:
         )
 
 
-def _check(endpoint: Endpoint, uri: str, lo: float, gain: float, rate: float, way: str) -> None:
-    """Refuse what is outside of the limits that the device tells."""
-    try:
-        import iio as libiio  # python3-libiio; without it the values are only read back
-    except ImportError:
-        return
-    context = made(endpoint, lambda: libiio.Context(uri))
-    receive = way == "receive"
-    phy = context.find_device(PHY)
-    if phy is None:
-        raise StreamError(
-            f"{endpoint}: no AD936x is there ({', '.join(d.name or '?' for d in context.devices)}); check the address"
-        )
-    names = {"--frequency": ("altvoltage0" if receive else "altvoltage1", True, "frequency", lo, "Hz")}
-    names["--gain"] = ("voltage0", not receive, "hardwaregain", gain, "dB")
-    names["--sample-rate"] = ("voltage0", not receive, "sampling_frequency", rate, "Hz")
-    for option, (channel, output, attribute, value, unit) in names.items():
-        found = phy.find_channel(channel, output)
+class _Control:
+    """One direction of a Pluto's settings, by libiio."""
+
+    def __init__(self, endpoint: Endpoint, uri: str, way: str) -> None:
         try:
-            low, _, high = map(float, found.attrs[f"{attribute}_available"].value.strip("[] \n").split())
-        except (AttributeError, KeyError, OSError, ValueError):
-            continue  # it tells of none
-        if option == "--sample-rate":
-            low /= 8  # gr-iio decimates by 8 below
-        within(endpoint, option, value, low, high, unit)
+            import iio  # python3-libiio
+        except ImportError as error:
+            raise StreamError(
+                f"{endpoint}: libiio's Python module is not there ({error}); apt-get install python3-libiio"
+            ) from error
+        self._endpoint, self._receives, self._alone = endpoint, way == "receive", uri.startswith("usb")
+        self._open: Callable[[], Any] = lambda: made(endpoint, lambda: iio.Context(uri))
+        self._context = self._open()
+        self._phy = self._context.find_device(PHY)
+        if self._phy is None:
+            names = ", ".join(device.name or "?" for device in self._context.devices)
+            raise StreamError(f"{endpoint}: no AD936x is there, but {names}; check the address")
+
+    def _attribute(self, name: str) -> Any:
+        if name == "frequency":
+            channel = self._phy.find_channel("altvoltage0" if self._receives else "altvoltage1", True)
+        else:
+            channel = self._phy.find_channel("voltage0", not self._receives)
+        return channel.attrs[name]
+
+    def _value(self, name: str) -> float:
+        return float(self._attribute(name).value.split()[0])
+
+    def check(self, lo: float, gain: float, rate: float) -> None:
+        """Refuse what is outside of the limits that the device tells."""
+        for option, name, value, unit in (
+            ("--frequency", "frequency", lo, "Hz"),
+            ("--gain", "hardwaregain", gain, "dB"),
+            ("--sample-rate", "sampling_frequency", rate, "Hz"),
+        ):
+            try:
+                low, _, high = map(float, self._attribute(f"{name}_available").value.strip("[] \n").split())
+            except (AttributeError, KeyError, OSError, ValueError):
+                continue  # it tells of none
+            within(self._endpoint, option, value, low / 8 if name == "sampling_frequency" else low, high, unit)
+        if self._alone:
+            with contextlib.suppress(OSError):  # what it did not take shows when it is read back
+                if self._receives:
+                    self._attribute("gain_control_mode").value = "manual"
+                self._attribute("frequency").value = str(round(lo))
+                self._attribute("hardwaregain").value = str(gain)
+            self._tuned(lo, gain)
+            self._phy = self._context = None
+
+    def _tuned(self, lo: float, gain: float) -> dict[str, float]:
+        endpoint = self._endpoint
+        return {
+            "frequency": same(endpoint, "--frequency", lo, self._value("frequency"), max(10.0, 1e-8 * lo), "Hz"),
+            "gain": same(endpoint, "--gain", gain, self._value("hardwaregain"), 1.0, "dB"),
+        }
+
+    def read_back(self, lo: float, gain: float, rate: float) -> dict[str, Any]:
+        """What the device was set to, which must be what it was asked for."""
+        if self._alone:
+            return {"frequency": lo, "gain": gain, "sample_rate": rate}
+        actual: dict[str, Any] = dict(self._tuned(lo, gain))
+        factor = 8 if rate < DECIMATED_BELOW else 1
+        got = self._value("sampling_frequency") / factor
+        actual["sample_rate"] = same(self._endpoint, "--sample-rate", rate, got, 1e-5 * rate, "Hz")
+        actual["bandwidth"] = self._value("rf_bandwidth")
+        return actual
+
+    def watch(self, events: RadioEvents) -> Callable[[int], None] | None:
+        """What looks at the flags of lost samples."""
+        if self._alone:
+            return None
+        device = self._context.find_device(RECEIVER if self._receives else TRANSMITTER)
+        return _Flags(device, self._receives, events).look
 
 
-def read_attribute(iio: Any, uri: str, device: str, channel: str, name: str, output: bool) -> float:
-    """One number of a device that gr-iio's blocks have open."""
-    source = iio.attr_source(uri, device, channel, name, 1, 1, iio.DOUBLE, iio.CHANNEL, output, 0)
-    flowgraph, head, sink = gr.top_block(), blocks.head(8, 1), _Doubles()
-    flowgraph.connect(source, head, sink)
-    flowgraph.run()
-    return sink.value
+class _Flags:
+    """Counts how often a converter's flag of lost samples was set."""
 
-
-class _Doubles(gr.sync_block):
-    def __init__(self) -> None:
-        gr.sync_block.__init__(self, "doubles", [np.float64], None)
-        self.value = float("nan")
-
-    def work(self, input_items: list[NDArray[Any]], _: list[NDArray[Any]]) -> int:
-        self.value = float(input_items[0][-1])
-        return len(input_items[0])
-
-
-def _read_back(iio: Any, endpoint: Endpoint, uri: str, lo: float, gain: float, rate: float, way: str) -> dict[str, Any]:
-    receive = way == "receive"
-    channel = "altvoltage0" if receive else "altvoltage1"
-    got = read_attribute(iio, uri, PHY, channel, "frequency", True)
-    actual: dict[str, Any] = {"frequency": same(endpoint, "--frequency", lo, got, max(10.0, 1e-8 * lo), "Hz")}
-    got = read_attribute(iio, uri, PHY, "voltage0", "hardwaregain", not receive)
-    actual["gain"] = same(endpoint, "--gain", gain, got, 1.0, "dB")
-    got = read_attribute(iio, uri, PHY, "voltage0", "sampling_frequency", not receive)
-    core = 8 * rate if rate < 520833 else rate  # the converter's, before the FPGA decimates by 8
-    same(endpoint, "--sample-rate", core, got, 1e-5 * core, "Hz")
-    actual["sample_rate"] = got * rate / core
-    actual["bandwidth"] = read_attribute(iio, uri, PHY, "voltage0", "rf_bandwidth", not receive)
-    return actual
-
-
-class _Status:
-    """Looks at a converter's status register: its flags say that samples were lost since gr-iio cleared them, up to 1 s ago."""
-
-    def __init__(self, iio: Any, uri: str, device: str, flag: int, kind: str, events: RadioEvents) -> None:
-        self._flag, self._kind, self._events = flag, kind, events
-        self._sink = _Register()
-        source = iio.attr_source(
-            uri, device, "", "", int(LOOK_S * 1000), 1, iio.INT, iio.DEVICE_DEBUG, False, STATUS_REGISTER
-        )
-        self._flowgraph = gr.top_block()
-        self._flowgraph.connect(source, self._sink)
-        self._running, self._set = False, False
-        self.on_overrun: Any = None
+    def __init__(self, device: Any, receives: bool, events: RadioEvents) -> None:
+        self._device, self._events = device, events
+        self._flag, self._kind = (OVERFLOW, "overruns") if receives else (UNDERFLOW, "underruns")
+        self._since: int | None = None
+        self._looked = 0.0
+        self.on_overrun: Callable[[int, int], None] | None = None
 
     def look(self, position: int) -> None:
-        """Count a flag that was not set before; ``position`` is how far the stream has come."""
-        if not self._running:
-            self._flowgraph.start()
-            self._running, self._since, self._begun = True, position, time.monotonic()
+        """Count a flag that is set, and clear it; ``position`` is how far the stream has come."""
+        if time.monotonic() - self._looked < LOOK_S:
             return
-        flagged = bool(self._sink.value & self._flag)
-        if flagged and not self._set and time.monotonic() - self._begun > 1.2:  # gr-iio clears what the start left
+        self._looked = time.monotonic()
+        try:
+            flagged = self._device.reg_read(STATUS_REGISTER) & self._flag
+            if flagged or self._since is None:
+                self._device.reg_write(STATUS_REGISTER, self._flag)
+        except OSError:  # the device has gone: the stream will tell
+            return
+        if flagged and self._since:  # not what was there before the stream
             self._events.add(self._kind, "pluto", position)
             if self.on_overrun is not None:
                 self.on_overrun(self._since, position)
-        self._set, self._since = flagged, position
-
-    def close(self) -> None:
-        """End the reading."""
-        if self._running:
-            self._flowgraph.stop()
-            self._flowgraph.wait()
-
-
-class _Register(gr.sync_block):
-    def __init__(self) -> None:
-        gr.sync_block.__init__(self, "register", [np.int32], None)
-        self.value = 0
-
-    def work(self, input_items: list[NDArray[Any]], _: list[NDArray[Any]]) -> int:
-        self.value = int(input_items[0][-1])
-        return len(input_items[0])
+        self._since = position

@@ -113,7 +113,7 @@ def add_radio(parser: argparse.ArgumentParser) -> None:
         ("lo-offset", "HZ", "how far the local oscillator is from the carrier"),
         ("clock-source", "S", "reference clock, such as internal or external"),
         ("bandwidth", "HZ", "of the radio's analogue filter (default: as the driver chooses)"),
-        ("buffer-size", "N", "samples in a transfer (Pluto; default: 16384)"),
+        ("buffer-size", "N", "samples in a transfer (Pluto; default: 16384 to send, 65536 to receive)"),
         ("address", "A", "of the device, where the source or sink does not name it"),
     ):
         kind = {"HZ": options.number, "DB": options.decibels, "N": options.count}.get(unit, str)
