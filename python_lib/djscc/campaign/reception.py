@@ -20,6 +20,7 @@ from djscc.campaign.sender import scene_id
 from djscc.codec import Codec, CodecError, load_codec_by_id
 from djscc.imagery import TileSet
 from djscc.quality import METRICS, Originals, measure
+from djscc.quality.no_reference import estimate
 from djscc.tasks import summarise
 from djscc.timing import in_network
 from djscc.waveform import FrameHeader, FrameReport, Modulator, ReceivedFrame, WaveformSettings
@@ -120,6 +121,10 @@ class FrameSink:
             self.latest = tiles
             record["layers"] = header.layers[0] if len(set(header.layers)) == 1 else list(header.layers)
             record["tiles"] = self._measured(header, tiles, known)
+            for name, values in estimate(codec, tiles, header.layers, frame.noise_variance, known).items():
+                for entry, value in zip(record["tiles"], values, strict=True):
+                    if entry["erased"] < 1:
+                        entry[name] = finite(float(f"{value:.4g}"))
             if self.tasks:
                 record["tasks"] = summarise(record["tiles"])
         self.records.append(record)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from djscc import tasks as task_results
-from djscc.quality import METRICS, summarise
+from djscc.quality import ESTIMATES, METRICS, summarise
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -31,6 +31,9 @@ def sum_up(records: Collection[dict[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = dict(summarise(measured))
     if of_tasks := task_results.summarise(tiles):
         result |= next(iter(of_tasks.values())) | {"tasks": of_tasks}
+    for name in ESTIMATES:
+        if (mean := _mean(t.get(name) for t in tiles)) is not None:
+            result[name] = mean
     if "mse" in result:
         result["psnr_of_mean_mse_db"] = float(-10 * np.log10(max(result["mse"], 1e-10)))
     result |= {
@@ -82,10 +85,9 @@ def point_means(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def speed_text(session: Mapping[str, Any]) -> str:
     """One line on how fast a call of a campaign was."""
-    return (
-        f"{session['tiles_x_points']} tiles x points in {session['seconds']:.0f} s, {session['tiles_x_points_per_s']:.0f} a second, "
-        f"{session['share_outside_networks']:.0%} of the workers' time outside the networks"
-    )
+    did = f"{session['tiles_x_points']} tiles x points in {session['seconds']:.0f} s"
+    share = f"{session['share_outside_networks']:.0%} of the workers' time outside the networks"
+    return f"{did}, {session['tiles_x_points_per_s']:.0f} a second, {share}"
 
 
 def table(records: Iterable[dict[str, Any]], metric: str = "psnr_db") -> str:

@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from djscc.quality.metrics import Originals, QualityError, measure, summarise
 
 METRICS = ("mse", "psnr_db", "ssim", "ms_ssim", "lpips")
+ESTIMATES = ("psnr_est_db", "lpips_est")  # of a tile whose original is not at hand
 
-__all__ = ["METRICS", "Originals", "QualityError", "measure", "summarise"]
+__all__ = ["ESTIMATES", "METRICS", "Originals", "QualityError", "measure", "summarise"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Estimate PSNR and LPIPS of a received tile where the ground has no original.
+
+A quadratic regression on what the receiver knows: the received tile's variance and gradients at three scales, how much of the
+codec's symbols arrived (the ratio, less erasures), and how reliable they were (from the receiver's noise estimate). A tile does not
+show what the codec took from it, but among tiles of one kind of imagery the busy ones lose more. The regression is fitted to
+a codec's decoder (``python -m djscc.quality.no_reference_fit``) and lies in the codec's folder; for a codec that has none, or whose
+weights have changed since, nothing is estimated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from djscc.codec import Codec
+from djscc.codec.rate import statistics
+from djscc.errors import DjsccError
+from djscc.quality import ESTIMATES
+from djscc.quality.metrics import PSNR_CEILING_DB
+
+FILE = "no_reference.json"
+LEAST_SHARE = 1e-3  # of symbols and of reliability, so that logarithms stay finite
+
+
+class NoReferenceError(DjsccError):
+    """A regression that cannot be read; the message names its file and the remedy."""
+
+
+def features(
+    tiles: NDArray[np.uint8], share: NDArray[np.float64], reliability: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(N, 7) for received tiles (N, H, W, C).
+
+    Args:
+        tiles: as decoded.
+        share: symbols that arrived, as a share of all that the codec has for a tile, (N,).
+        reliability: mean over those of 1 / (1 + noise variance), (N,).
+    """
+    reliability = np.clip(reliability, LEAST_SHARE, 1 - LEAST_SHARE)
+    side = [
+        np.log2(np.maximum(share, LEAST_SHARE)) / 3,
+        np.log(reliability / (1 - reliability)) / 4,
+        2 * reliability - 1,
+    ]
+    return np.column_stack([statistics(tiles) / 5, *side])
+
+
+def terms(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """All products of up to two features."""
+    base = np.column_stack([np.ones(len(values)), values])
+    i, j = np.triu_indices(base.shape[1])
+    return base[:, i] * base[:, j]
+
+
+@dataclass(frozen=True)
+class NoReferenceModel:
+    """Coefficients (terms, 2) of the logarithms of mean squared error and LPIPS; ``range`` (2, 2) bounds both logarithms."""
+
+    coefficients: NDArray[np.float64]
+    range: NDArray[np.float64]
+
+    def estimate(
+        self, tiles: NDArray[np.uint8], share: NDArray[np.float64], reliability: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """``psnr_est_db`` and ``lpips_est`` of each tile; arguments as of :func:`features`."""
+        logarithms = np.clip(terms(features(tiles, share, reliability)) @ self.coefficients, *self.range)
+        psnr = np.minimum(-10 / np.log(10) * logarithms[:, 0], PSNR_CEILING_DB)
+        return dict(zip(ESTIMATES, (psnr, np.exp(logarithms[:, 1])), strict=True))
+
+    @staticmethod
+    def fit(
+        values: NDArray[np.float64], mse: NDArray[np.float64], lpips: NDArray[np.float64], ridge: float = 1e-6
+    ) -> NoReferenceModel:
+        """Least squares over tiles of known ``mse`` and ``lpips`` with ``features`` (N, 7)."""
+        rows, targets = terms(values), np.log(np.column_stack([mse, lpips]) + 1e-7)
+        normal = rows.T @ rows / len(rows) + ridge * np.eye(rows.shape[1])
+        coefficients = np.linalg.solve(normal, rows.T @ targets / len(rows))
+        return NoReferenceModel(coefficients, np.quantile(targets, (0.0005, 0.9995), axis=0))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "coefficients": [[float(f"{v:.7g}") for v in row] for row in self.coefficients],
+            "range": [[float(f"{v:.7g}") for v in row] for row in self.range],
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> NoReferenceModel:
+        return NoReferenceModel(np.array(data["coefficients"], np.float64), np.array(data["range"], np.float64))
+
+
+@lru_cache(maxsize=64)
+def _load(folder: Path, codec_id: str, decoder_sha256: str) -> NoReferenceModel | None:
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    try:
+        data = json.loads(file.read_text())
+        entry = data["decoders"].get(decoder_sha256) if data["codec_id"] == codec_id else None
+        model = None if entry is None else NoReferenceModel.from_dict(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NoReferenceError(
+            f"{file}: cannot be read ({error!r}); copy the codec's folder again, or remove it"
+        ) from error
+    if model is not None and (model.coefficients.shape != (36, 2) or model.range.shape != (2, 2)):
+        raise NoReferenceError(
+            f"{file}: made for other features; fit it again: python -m djscc.quality.no_reference_fit"
+        )
+    return model
+
+
+def model_of(codec: Codec) -> NoReferenceModel | None:
+    """The regression of a codec with its decoder; None where there is none for these weights."""
+    return _load(codec.folder, f"{codec.id:08x}", codec.decoder_sha256)
+
+
+def side_information(
+    codec: Codec, layers: Sequence[int], noise_variance: NDArray[np.float32], known: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of the codec's symbols that arrived and their mean reliability, for each tile of a frame.
+
+    Args:
+        layers: of each tile.
+        noise_variance: of each symbol of the frame, tile after tile.
+        known: which of them arrived.
+    """
+    lengths = np.array(layers, dtype=np.int64) * (len(known) // sum(layers))
+    starts = np.cumsum(lengths) - lengths
+    count = np.add.reduceat(known.astype(np.float64), starts)
+    reliable = np.add.reduceat(np.where(known, 1 / (1 + np.maximum(noise_variance, 0)), 0).astype(np.float64), starts)
+    return count / lengths * np.array(layers) / codec.layers, reliable / np.maximum(count, 1)
+
+
+def estimate(
+    codec: Codec,
+    tiles: NDArray[np.uint8],
+    layers: Sequence[int],
+    noise_variance: NDArray[np.float32],
+    known: NDArray[np.bool_],
+) -> dict[str, NDArray[np.float64]]:
+    """``psnr_est_db`` and ``lpips_est`` of a frame's tiles (N, H, W, C); empty where the codec has no regression."""
+    model = model_of(codec)
+    if model is None or not len(known):
+        return {}
+    return model.estimate(tiles, *side_information(codec, layers, noise_variance, known))
