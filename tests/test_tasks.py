@@ -12,10 +12,11 @@ from djscc.campaign.plan import Plan, PlanError
 from djscc.campaign.runner import run_campaign
 from djscc.campaign.summary import point_means, sum_up
 from djscc.cli import main
-from djscc.imagery import TileSet, load_tiles
+from djscc.codec import load_codec
+from djscc.imagery import ImageError, TileSet, load_tiles
 from djscc.semantic_loss.cells import collect
 from djscc.semantic_loss.losses import loss_of_metric
-from djscc.tasks import TaskError, available_tasks, load_task, register, summarise
+from djscc.tasks import TaskError, available_tasks, bench, load_task, register, summarise
 from djscc.tasks.networks import Classifier
 from djscc.tasks.task import KINDS, Task
 from tasks_support import CLASSES, write_task, write_tiles
@@ -232,3 +233,16 @@ def test_loopback_keeps_what_the_task_found(task_folder, tmp_path):
     assert main(["loopback", *options, "--run", str(tmp_path / "run")]) == 0
     tiles = RunLog(tmp_path / "run").tiles()
     assert len(tiles) == 4 and all(set(tile["tasks"]["tiny"]) == {"decision", "original", "loss"} for tile in tiles)
+
+
+def test_the_benchmark_measures_a_task(task_folder, tiles, monkeypatch):
+    monkeypatch.setenv("DJSCC_TASKS", str(task_folder.parent))
+    monkeypatch.setattr(bench, "rate", lambda action: 1.0)
+    result = bench.run(tiles, ["tiny"], load_codec("adaptive", "lite"))["tiny"]
+    assert result["clean_accuracy"]["percent"] == pytest.approx(100 / 3, abs=34) and result["published_percent"] is None
+    assert set(result["received"]) == {f"{ratio} at {snr:g} dB" for ratio, snr in bench.POINTS}
+    assert set(result["received"]["1/12 at 0 dB"]) == {"accuracy", "agreement", "task_loss"}
+    eight = [images.tobytes() for images in bench.symmetries(tiles.images[:1])]
+    assert len(set(eight)) == 8 and eight[0] == tiles.images[:1].tobytes()
+    with pytest.raises(ImageError, match="have no labels"):
+        bench.run(TileSet(tiles.images, tiles.names), ["tiny"], load_codec("adaptive", "lite"))
