@@ -63,6 +63,10 @@ class Air:
         if self._thread is not None:
             self._thread.join(10)
 
+    def least(self, rate: float) -> int:
+        """The smallest capacity of a queue at this sample rate: the air comes in steps, which must fit in."""
+        return round(4 * STEP_S * rate)
+
     def fill(self, rate: float) -> int:
         """Samples that a transmitter's queue should hold before it begins to send."""
         return 0 if self.streams else round(2.5 * STEP_S * rate)
@@ -100,17 +104,20 @@ class Air:
     def _run_stream(self) -> None:
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: self._stopping or self._stream_step() > 0, 0.1)
+                self.changed.wait_for(lambda: self._stopping or self._stream_step() > 0, STEP_S)
                 if self._stopping:
                     return
                 step = self._stream_step()
                 idle = not any(radio.transmitter.stream or radio.receiver.stream for radio in self.radios)
+                silent = not any(radio.transmitter.stream for radio in self.radios)
                 if step == 0 and not idle:
                     self._lose_patience()
                     continue
                 self._starved_since = None
-            # while nobody streams, time passes as everywhere: programs that set the time or wait for a second come on
-            self.step(self.time + (0.1 if idle else step))
+            step = STEP_S if idle else step
+            self.step(self.time + step)
+            if silent:  # while nobody sends, time passes as everywhere: there is nothing to hurry for
+                time.sleep(step)
 
     def _stream_step(self) -> float:
         """Seconds that a stream clock may go on now."""

@@ -147,15 +147,15 @@ class Iiod:
             if device == ADC:
                 if radio.receiver.stream is not None:
                     raise refuse(errno.EBUSY)
-                capacity = samples * self._buffers[ADC]
+                capacity = max(samples * self._buffers[ADC], self.air.least(radio.receiver.rate))
                 self._receive = ReceiveStream(capacity, samples, keep_all=self.air.streams)
                 radio.receiver.stream = self._receive
             elif device == DAC:
                 if radio.transmitter.stream is not None:
                     raise refuse(errno.EBUSY)
-                self._transmit = TransmitStream(
-                    samples * self._buffers[DAC], cyclic, self.air.fill(radio.transmitter.rate)
-                )
+                rate = radio.transmitter.rate
+                capacity = max(samples * self._buffers[DAC], self.air.least(rate))
+                self._transmit = TransmitStream(capacity, cyclic, self.air.fill(rate))
                 radio.transmitter.stream = self._transmit
             else:
                 raise refuse(errno.ENODEV)

@@ -63,8 +63,8 @@ def echo_taps(echoes: tuple[tuple[float, float, float], ...], rate: float) -> ND
     taps[reach] = 1
     for delay, gain_db, phase_deg in echoes:
         whole = int(delay * rate)
-        # a value between samples is made of those around it; seen as an impulse's response, the taps run backwards
-        shape = interpolation_taps(np.array(1 - (delay * rate - whole)))
+        # an impulse response is these taps backwards, which is those of the rest of the sample, backwards again
+        shape = interpolation_taps(np.array(delay * rate - whole))
         taps[whole + 1 : whole + 1 + TAPS] += 10 ** (gain_db / 20) * np.exp(1j * np.radians(phase_deg)) * shape
     return taps.astype(np.complex64)
 
@@ -85,9 +85,8 @@ class Path:
         self._resample = SilentDelay(self._delay)
         self._channel: SampleChannel | None = None
         if air.channel is not None:
-            self._channel = SampleChannel(
-                replace(air.channel, snr_db=None), transmitter.rate, 2, WaveformSettings().mean_power, seed
-            )
+            without = replace(air.channel, snr_db=None, gain_db=0.0, cfo_hz=0.0, clock_ppm=0.0, delay_samples=0.0)
+            self._channel = SampleChannel(without, transmitter.rate, 2, WaveformSettings().mean_power, seed)
         self._echoes: _Filter | None = None
         if air.echoes:
             self._echoes = _Filter(echo_taps(air.echoes, sent))

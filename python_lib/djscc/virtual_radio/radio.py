@@ -178,4 +178,6 @@ class Radio:
 def check(what: str, value: float, allowed: Range, unit: str) -> None:
     """Raise OutOfRangeError unless ``value`` is allowed."""
     if not (math.isfinite(value) and allowed.holds(value)):
-        raise OutOfRangeError(f"{what} {value:g} {unit} is out of range: {allowed.low:g} to {allowed.high:g} {unit}")
+        raise OutOfRangeError(
+            f"{what} {value:.9g} {unit} is out of range: {allowed.low:.9g} to {allowed.high:.9g} {unit}"
+        )

@@ -190,15 +190,18 @@ class ReceiveStream:
             self.remaining -= len(words)
         if not len(words):
             return
-        needed = max(len(words), self.refill) if self._losing else len(words)
-        if needed > self.room and not self.keep_all:
-            self.lost_samples += len(words)
+        if self.keep_all:
+            fits = len(words)
+        else:
+            fits = 0 if self._losing and self.room < self.refill else min(self.room, len(words))
+        if fits:
+            self._blocks.append(Block(index, words[:fits], self._losing))
+            self._losing = False
+            self.waiting += fits
+        if fits < len(words):
+            self.lost_samples += len(words) - fits
             self.overruns += not self._losing
             self._losing = True
-            return
-        self._blocks.append(Block(index, words, self._losing))
-        self._losing = False
-        self.waiting += len(words)
 
     def take(self, count: int) -> Block | None:
         """The next samples, at most ``count`` of them, without a gap between; None when none wait."""

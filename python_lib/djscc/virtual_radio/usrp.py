@@ -232,7 +232,8 @@ class UsrpSession:
         self._own = receiver.stream = stream
 
     def _capacity(self, side: Side) -> int:
-        return max(round(side.rate * BUFFER_S * self.radio.settings.buffers), 8 * PACKET_SAMPLES)
+        wanted = round(side.rate * BUFFER_S * self.radio.settings.buffers)
+        return max(wanted, self.air.least(side.rate), 8 * PACKET_SAMPLES)
 
     # ------------------------------------------------------------------ samples to send
 
