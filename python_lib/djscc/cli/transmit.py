@@ -204,4 +204,7 @@ def _dry_run(
     options.write_json(arguments.json, result)
     for row in levels.rows(str(endpoint), radio, frames.images, arguments.repeat):
         print(row)
+    missing = [f"--{name}" for name in ("frequency", "gain") if getattr(radio, name) is None]
+    if endpoint.hardware and missing:
+        print(f"  {' and '.join(missing)} must be given before anything is sent")
     return 0

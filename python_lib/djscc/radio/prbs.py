@@ -33,6 +33,8 @@ TILES = 64  # a frame has as many symbols as one of 64 tiles at 1/12
 LAYERS = 16
 SYMBOLS_PER_LAYER = 64
 
+AVERAGED = ("snr_est_db", "cfo_hz", "clock_ppm", "gain_db")
+
 _QPSK = np.array([1 + 1j, -1 + 1j, -1 - 1j, 1 - 1j], np.complex64) / np.float32(math.sqrt(2))
 _KEY = 0x5052
 
@@ -92,6 +94,8 @@ class TestSink:
         self.latest: NDArray[np.uint8] | None = None  # there are no tiles
         self.records: deque[dict[str, Any]] = deque(maxlen=keep)
         self._error = self._signal = 0.0
+        self._frames = self._lost = self._hit = 0
+        self._sums: dict[str, tuple[float, int]] = {}
 
     def accept(self, frame: ReceivedFrame) -> dict[str, Any]:
         """Measure one frame; returns its record."""
@@ -117,6 +121,7 @@ class TestSink:
             )
         else:
             record |= self._measured(frame)
+            self._sum_up(record)
         self.records.append(record)
         if self._log is not None:
             self._log.append(record)
@@ -130,19 +135,24 @@ class TestSink:
         values = quality(error, known.size)
         return values | {"missing": missing(frame, self._settings)}
 
+    def _sum_up(self, record: Mapping[str, Any]) -> None:
+        self._frames += 1
+        self._lost += abs(record["lost_samples"])
+        self._hit += bool(record["missing"])
+        for key in AVERAGED:
+            if record[key] is not None:
+                total, count = self._sums.get(key, (0.0, 0))
+                self._sums[key] = total + record[key], count + 1
+
     def summary(self) -> dict[str, Any]:
         """EVM and SNR over all frames, and how many came."""
-        good = [r for r in self.records if "refused" not in r]
+        means = {key: total / max(count, 1) if count else None for key, (total, count) in self._sums.items()}
         return {
-            "frames_received": len(good),
+            "frames_received": self._frames,
             **quality(self._error, self._signal),
-            "snr_est_db": float(np.mean([r["snr_est_db"] for r in good if r["snr_est_db"] is not None]))
-            if good
-            else None,
-            "cfo_hz": float(np.mean([r["cfo_hz"] for r in good if r["cfo_hz"] is not None])) if good else None,
-            "clock_ppm": float(np.mean([r["clock_ppm"] for r in good if r["clock_ppm"] is not None])) if good else None,
-            "lost_samples": sum(abs(r["lost_samples"]) for r in good),
-            "frames_hit": sum(bool(r.get("missing")) for r in good),
+            **{key: means.get(key) for key in AVERAGED},
+            "lost_samples": self._lost,
+            "frames_hit": self._hit,
         }
 
     def close(self) -> None:
