@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Content-adaptive rate: budgets are kept, busy tiles get more, and the receiver needs to be told nothing."""
 
+import argparse
 import itertools
 
 import numpy as np
 import pytest
+from djscc.campaign.plan import Plan, PlanError
 from djscc.campaign.reception import FrameSink
 from djscc.campaign.sender import FrameSource
+from djscc.cli.options import add_by_content
 from djscc.codec.rate import RateError, RateModel
 from djscc.waveform import FrameReport, Modulator, ReceivedFrame
 
@@ -46,6 +49,40 @@ def test_the_allocation_is_as_good_as_any_on_convex_curves(landsat, monkeypatch)
             if sum(2 * (i + 1) for i in choice) <= budget
         )
         assert error == pytest.approx(best)
+
+
+@pytest.mark.parametrize("budget", [6, 11, 18, 24])
+def test_psnr_allocates_by_logarithms(landsat, monkeypatch, budget):
+    curves = np.array([[8, 2, 0.6, 0.25], [0.4, 0.1, 0.03, 0.01], [9, 8, 7.5, 7.2]])
+    model = RateModel((2, 4, 6, 8), np.zeros((21, 4)))
+    monkeypatch.setattr(RateModel, "predict", lambda self, tiles, snr: curves)
+    got = model.allocate(landsat.images[:3], budget, objective="psnr")
+    best = min(
+        sum(np.log(c[i]) for c, i in zip(curves, choice, strict=True))
+        for choice in itertools.product(range(4), repeat=3)
+        if sum(2 * (i + 1) for i in choice) <= budget
+    )
+    assert sum(np.log(c[n // 2 - 1]) for c, n in zip(curves, got, strict=True)) == pytest.approx(best)
+    with pytest.raises(RateError, match="objective 'ssim' is unknown; known are mse, psnr"):
+        model.allocate(landsat.images[:3], budget, objective="ssim")
+
+
+def test_psnr_spends_less_unequally_than_mse(codec, landsat):
+    """And both objectives reach the frame, from plans and the command line alike: true means mse."""
+    headers = {choice: FrameSource(landsat, codec, 16, by_content=choice).header(0) for choice in (True, "mse", "psnr")}
+    assert headers[True] == headers["mse"]
+    assert np.std(headers["psnr"].layers) < np.std(headers["mse"].layers)
+    parser = argparse.ArgumentParser()
+    add_by_content(parser)
+    assert [parser.parse_args(a.split()).by_content for a in ("", "--by-content", "--by-content psnr")] == [
+        False,
+        "mse",
+        "psnr",
+    ]
+    for choice in (False, True, "psnr"):
+        assert Plan("p", (1 / 12,), (0.0,), by_content=choice).to_dict()["by_content"] == choice
+    with pytest.raises(PlanError, match="by_content 'ssim' is unknown"):
+        Plan("p", (1 / 12,), (0.0,), by_content="ssim")
 
 
 def test_a_frame_by_content_costs_no_more_air_and_describes_itself(codec, mixed):

@@ -3,41 +3,26 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from djscc import DATA
 from djscc.cli import main
-from djscc.codec import load_codec
+from djscc.codec import CodecError, load_codec
 from djscc.codec.networks import AdaptiveDecoder, AdaptiveEncoder, multiply_adds, normalise_power
 from djscc.codec.training import learning_rate, train
 from djscc.codec.training_config import ConfigError, TrainingConfig
-from PIL import Image
 from safetensors.torch import load_file
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory, landsat):
-    folder = tmp_path_factory.mktemp("tiles")
-    for i, tile in enumerate(landsat.images[:16]):
-        Image.fromarray(tile).save(folder / f"{i:02d}.png")
-    return TrainingConfig(
-        name="tiny",
-        data={"train": [str(folder)], "validation": [str(folder)]},
-        layers=8,
-        encoder={"family": "adaptive", "channels": 8, "blocks": 1},
-        decoders={"ground": {"family": "adaptive", "channels": 8, "blocks": 1}},
-        layers_sent=(2, 8),
-        steps=24,
-        batch=8,
-        optimiser="muon",
-        lr=3e-3,
-        warmup=2,
-        precision="fp32",
-        validate_every=8,
-        validation_tiles=16,
-        validation_points=[(8, 10.0)],
-    )
+@pytest.fixture
+def config(tiny_training):
+    return tiny_training
 
 
 def test_it_learns_and_the_codec_loads(config, tmp_path):
@@ -118,3 +103,61 @@ def test_the_encoder_is_light_and_the_lite_decoder_too():
     assert multiply_adds(AdaptiveEncoder(), torch.rand(1, 3, 64, 64), one, one, one) <= 40e6
     symbols, reliability = torch.randn(1, 48, 8, 8, 2), torch.ones(1, 48, 8, 8)
     assert multiply_adds(AdaptiveDecoder(), symbols, reliability) <= 80e6
+
+
+def test_a_codec_of_four_bands_trains_and_is_used(config, tmp_path):
+    """Tiles of red, green, blue and near infrared, as 8-bit GeoTIFF."""
+    pytest.importorskip("rasterio")
+    from djscc.imagery import load_tiles
+    from djscc.imagery.geotiff import write
+
+    for i in range(8):
+        ramps = np.linspace(0, [60 + 20 * i, 250 - 20 * i, 200, 120], 32)[:, None] * np.ones((32, 32, 4))
+        write(tmp_path / "tiles" / f"{i}.tif", (ramps + 1).astype(np.uint8), {})
+    folder = str(tmp_path / "tiles")
+    four = dataclasses.replace(
+        config, bands=4, data={"train": [folder], "validation": [folder]}, steps=80, validate_every=80, lr=1e-2
+    )
+    codec = load_codec(train(four, tmp_path / "run", progress=False))
+    tiles = load_tiles(folder).images
+    assert codec.bands == 4 and codec.ratio(8) == 8 / 256 and tiles.shape == (8, 32, 32, 4)
+    sent = codec.encode(tiles, 8)
+    decoded = codec.decode(sent, np.full(sent.shape, 0.01, np.float32), np.ones(sent.shape, bool), 32, 32)
+    error = ((decoded.astype(float) - tiles) ** 2).mean((0, 1, 2))
+    assert decoded.shape == tiles.shape and np.all(error < 0.5 * tiles.astype(float).var((0, 1, 2))), error
+    with pytest.raises(CodecError, match="3 bands, codec tiny takes 4"):
+        codec.encode(tiles[..., :3], 8)
+    with pytest.raises(ConfigError, match=r"bands 3: the tiles of .* have 4"):
+        train(dataclasses.replace(four, bands=3), tmp_path / "wrong", progress=False)
+
+
+@pytest.mark.timeout(240)  # it starts torch six times
+def test_two_processes_train_one_codec_and_go_on_exactly(config, tmp_path):
+    """By torchrun, over gloo: a run of 6 steps, and one that goes on from what there was after 3."""
+    config = dataclasses.replace(config, steps=6, validate_every=3, decay_share=0.0, validation_tiles=4)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config)))
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import pathlib, shutil, sys\n"
+        "from djscc.codec import training\n"
+        "from djscc.codec.training_config import TrainingConfig\n"
+        "folder, save = pathlib.Path(sys.argv[1]), training.save_checkpoint\n"
+        "def saved(path, model, optims, step):\n"
+        "    save(path, model, optims, step)\n"
+        "    if step == 3:\n"
+        "        shutil.copytree(folder / 'whole', folder / 'parts')\n"
+        "training.save_checkpoint = saved\n"
+        "config = TrainingConfig.load(folder / 'config.yaml')\n"
+        "training.train(config, folder / sys.argv[2], 'cpu', progress=False)\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    for run in ("whole", "parts"):
+        done = subprocess.run(
+            [*command, str(tmp_path), run], env=environment, capture_output=True, text=True, timeout=110
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    whole, parts = (load_file(tmp_path / run / "checkpoint.safetensors") for run in ("whole", "parts"))
+    assert whole.keys() == parts.keys() and all(torch.equal(whole[k], parts[k]) for k in whole)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()]
+    assert steps == [3, 6] and load_codec(tmp_path / "parts" / "codec").name == "tiny"

@@ -79,9 +79,10 @@ class Plan:
 
     ``level`` is ``flowgraph`` (the whole chain as a running GNU Radio flowgraph) or ``symbols`` (codec and symbol-level channel
     only). ``told`` is whether the encoder is told the nominal Es/N0, ``by_content`` whether tiles get layers by their
-    content. All tiles are sent ``repeat`` times. ``impairments`` replace values of the channel. ``beside`` holds
-    further points, for codecs that serve only a few: mappings of codecs, channels, ratios, snr_db, seeds, with the plan's where one
-    is left out. ``tasks`` judge what was received beside the ``metrics``: names of ``djscc.tasks``, or their folders.
+    content: false, mse (or true) for the least squared error, psnr for the best mean of the tiles' PSNRs. All tiles are sent
+    ``repeat`` times. ``impairments`` replace values of the channel. ``beside`` holds further points, for codecs that serve only a
+    few: mappings of codecs, channels, ratios, snr_db, seeds, with the plan's where one is left out. ``tasks`` judge what was
+    received beside the ``metrics``: names of ``djscc.tasks``, or their folders.
     """
 
     name: str
@@ -96,7 +97,7 @@ class Plan:
     impairments: dict[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (1,)
     told: bool = False
-    by_content: bool = False
+    by_content: bool | str = False
     repeat: int = 1
     tiles_per_frame: int = 64
     symbol_rate: float = 1e6
@@ -108,6 +109,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise PlanError(f"level {self.level!r} is unknown; known are {', '.join(LEVELS)}")
+        if self.by_content not in (False, True, "mse", "psnr"):
+            raise PlanError(f"by_content {self.by_content!r} is unknown; known are false, mse (or true), psnr")
         for axes in self.beside:
             if unknown := sorted(set(axes) - set(AXES)):
                 raise PlanError(f"beside: unknown setting {', '.join(unknown)}; known are {', '.join(AXES)}")
@@ -166,7 +169,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as run.yaml keeps them; what a plan need not hold is left out when it is empty."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v or k != "tasks"}
+        return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in ("beside", "tasks")}
 
 
 def _axes(raw: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

@@ -27,7 +27,8 @@ class FrameSource:
         tiles_per_frame: tiles in one frame (the last may hold fewer).
         image_size: height and width of the image that the tiles were cut from; (0, 0) when they are images of their own.
         first_frame: number of the first frame.
-        by_content: give busy tiles more layers and flat ones fewer. The header's table of layers is paid for out of the
+        by_content: give busy tiles more layers and flat ones fewer, for the least squared error ("mse", or True) or the best mean
+            of the tiles' PSNRs ("psnr"); False gives all the same. The header's table of layers is paid for out of the
             frame's budget, so that the ratio and the time on air stay those of equal layers.
         repeat: send all tiles so many times.
         scene: the 32-bit name of the tiles, where it is known already.
@@ -42,7 +43,7 @@ class FrameSource:
         tiles_per_frame: int = 64,
         image_size: tuple[int, int] = (0, 0),
         first_frame: int = 0,
-        by_content: bool = False,
+        by_content: bool | str = False,
         repeat: int = 1,
         scene: int | None = None,
     ) -> None:
@@ -50,7 +51,10 @@ class FrameSource:
             raise ValueError(f"{tiles_per_frame} tiles in a frame: at least 1")
         self.tiles, self.codec, self.layers, self.told_snr_db = tiles, codec, layers, told_snr_db
         self.tiles_per_frame, self.image_size, self.first_frame = tiles_per_frame, image_size, first_frame
-        self.by_content, self.repeat = by_content, repeat
+        if isinstance(by_content, bool):
+            by_content = "mse" if by_content else ""
+        self.objective = by_content  # empty: all tiles alike
+        self.repeat = repeat
         self.scene_id = scene_id(tiles.images) if scene is None else scene
 
     def __len__(self) -> int:
@@ -83,13 +87,14 @@ class FrameSource:
         )
 
     def _layers(self, first: int, count: int) -> list[int]:
-        if not self.by_content or count == 1:
+        if not self.objective or count == 1:
             return [self.layers] * count
         _, height, width, _ = self.tiles.images.shape
         widest = self.codec.layers - self.codec.rate_model.layers[0]
         table = -(-coded_symbols(count * widest.bit_length()) // self.codec.symbols_per_layer(height, width))
         part = self.tiles.images[first : first + count]
-        return self.codec.rate_model.allocate(part, self.layers * count - table, self.told_snr_db).tolist()
+        budget = self.layers * count - table
+        return self.codec.rate_model.allocate(part, budget, self.told_snr_db, self.objective).tolist()
 
     def __iter__(self) -> Iterator[tuple[FrameHeader, NDArray[np.complex64]]]:
         for index in range(len(self)):

@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
             metavar="NAME",
             help="judge the received tiles by this task too, a shipped one or a folder (may be given several times)",
         )
-        parser.add_argument("--by-content", action="store_true", help="give busy tiles more symbols than flat ones")
+        options.add_by_content(parser)
         parser.add_argument(
             "--told", action="store_true", help="tell the encoder the Es/N0 (by default it does not know it)"
         )

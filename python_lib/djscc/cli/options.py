@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -132,6 +133,18 @@ def add_codec(parser: argparse.ArgumentParser, decoder: bool = True) -> None:
     )
 
 
+def add_by_content(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--by-content",
+        nargs="?",
+        const="mse",
+        default=False,
+        choices=("mse", "psnr"),
+        help="give busy tiles more symbols than flat ones, for the least squared error (mse, when nothing is said) or for the "
+        "best mean of the tiles' PSNRs (psnr)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as JSON")
 
@@ -166,13 +179,15 @@ def say(text: str) -> None:
 
 
 def write_json(path: Path | None, result: Any) -> None:
-    """Write a result file whole or not at all."""
+    """Write a result file whole or not at all; lists of numbers in one line each."""
     if path is None:
         return
+    text = json.dumps(result, indent=1, allow_nan=False)
+    text = re.sub(r"\[[-+\d.eE,\s]*\]", lambda found: " ".join(found[0].split()), text)
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        temporary.write_text(text + "\n")
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"--json {path}: cannot be written ({error.strerror}); choose another file") from error

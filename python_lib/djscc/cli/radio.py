@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
     transmit.add_argument(
         "--tiles-per-frame", type=options.count, default=64, metavar="N", help="tiles in one frame (default: 64)"
     )
-    transmit.add_argument("--by-content", action="store_true", help="give busy tiles more symbols than flat ones")
+    options.add_by_content(transmit)
     transmit.add_argument("--limit", type=options.count, metavar="N", help="take N tiles of each folder, spread evenly")
     transmit.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="send all N times; 0 until Ctrl-C (default: 1)"

@@ -90,9 +90,14 @@ class Codec:
 
         ``snr_db`` is the Es/N0 that the transmitter expects, if it does; it is never needed.
         """
-        if tiles.ndim != 4 or tiles.shape[3] != self.bands or tiles.dtype != np.uint8:
+        if tiles.ndim != 4 or tiles.dtype != np.uint8:
             raise CodecError(
                 f"tiles {tiles.dtype} {tiles.shape}: codec {self.name} takes uint8 (N, H, W, {self.bands})"
+            )
+        if tiles.shape[3] != self.bands:
+            raise CodecError(
+                f"the image has {tiles.shape[3]} bands, codec {self.name} takes {self.bands}; choose bands with "
+                "`djscc scale --bands`, or a codec that was trained for them"
             )
         if not (self.layers if self.fixed else 1) <= layers <= self.layers:
             raise CodecError(

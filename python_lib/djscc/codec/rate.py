@@ -2,9 +2,11 @@
 """Content-adaptive rate: how many layers each tile of a set gets, for a total budget of layers.
 
 Busy tiles need symbols, flat ones hardly any. A quadratic regression on a few statistics of a tile predicts the logarithm of its
-squared error for each number of layers; the budget then goes, layer by layer, to where the predicted error falls most. All of
-this is far cheaper than the encoder, so that it runs on board. The regression is fitted to a codec's own errors on training
-tiles (``djscc.codec.rate_fit``) and lies in the codec's folder as ``rate.json``.
+squared error for each number of layers; the budget then goes, layer by layer, to where it does most for the objective: ``mse``, the
+sum of squared errors, which takes from flat tiles what busy ones need, or ``psnr``, the sum of the logarithms, which is the mean of
+the tiles' PSNRs. All of this is far cheaper than the encoder, so that it runs on board. The regression is fitted to a codec's own
+errors on training tiles (``djscc.codec.rate_fit``) and lies in the codec's folder as ``rate.json``. (Energies by frequency, of the
+encoder's own layers, and both together predict the level of the error better, but not its fall with the layers, which counts.)
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from djscc.errors import DjsccError
 
 RATE_FILE = "rate.json"
+OBJECTIVES = ("mse", "psnr")
 DEFAULT_SNR_DB = 3.0  # reckoned with when the transmitter is told none
 
 
@@ -58,19 +61,26 @@ class RateModel:
         error = np.exp(terms(statistics(tiles), snr_db) @ self.coefficients)
         return np.minimum.accumulate(error, axis=1)
 
-    def allocate(self, tiles: NDArray[np.uint8], budget: int, snr_db: float | None = None) -> NDArray[np.int64]:
-        """Layers of each tile, their sum at most ``budget``, so that the sum of the predicted errors is least.
+    def allocate(
+        self, tiles: NDArray[np.uint8], budget: int, snr_db: float | None = None, objective: str = "mse"
+    ) -> NDArray[np.int64]:
+        """Layers of each tile, their sum at most ``budget``, so that the sum of the predicted errors (``mse``) or of their
+        logarithms (``psnr``) is least.
 
         Exact on the convex hull of each tile's curve (Shoham and Gersho 1988). RateError when the budget is below the least.
         """
+        if objective not in OBJECTIVES:
+            raise RateError(f"objective {objective!r} is unknown; known are {', '.join(OBJECTIVES)}")
         least = self.layers[0] * len(tiles)
         if budget < least:
             raise RateError(
                 f"{budget} layers for {len(tiles)} tiles: at least {self.layers[0]} each are needed, {least}"
             )
-        error = self.predict(tiles, DEFAULT_SNR_DB if snr_db is None else snr_db)
+        cost = self.predict(tiles, DEFAULT_SNR_DB if snr_db is None else snr_db)
+        if objective == "psnr":
+            cost = np.log(cost)
         steps: list[tuple[float, int, int]] = []  # (-slope, tile, position reached)
-        for tile, curve in enumerate(error):
+        for tile, curve in enumerate(cost):
             at = 0
             while at < len(self.layers) - 1:
                 slopes = (curve[at] - curve[at + 1 :]) / np.diff(np.array(self.layers))[at:].cumsum()

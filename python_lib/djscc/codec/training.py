@@ -25,12 +25,13 @@ from tqdm import tqdm
 
 from djscc.channels import load_channel
 from djscc.codec import networks
+from djscc.codec.objectives import Objective, mse
 from djscc.codec.optimiser import Muon
 from djscc.codec.rate import RATE_FILE
 from djscc.codec.rate_fit import fit_rate_model
 from djscc.codec.training_channel import Draw, draw, transmit
 from djscc.codec.training_config import ConfigError, TrainingConfig
-from djscc.codec.weights import load_codec, save_codec
+from djscc.codec.weights import CodecError, load_codec, save_codec
 from djscc.imagery import load_tiles
 
 RATE_TILES = 700  # training tiles that the rate model is fitted to
@@ -53,6 +54,17 @@ def _build(families: dict[str, type[nn.Module]], spec: dict[str, Any], config: T
     return families[family](bands=config.bands, layers=config.layers, **options)
 
 
+def start_from(model: Model, name: str) -> None:
+    """Take over the weights of a codec; ConfigError when its networks are not those of the configuration."""
+    try:
+        for decoder, network in model.decoders.items():
+            codec = load_codec(name, decoder)
+            network.load_state_dict(codec.decoder.state_dict())
+        model.encoder.load_state_dict(codec.encoder.state_dict())
+    except (CodecError, RuntimeError) as error:
+        raise ConfigError(f"initial {name!r}: does not fit the networks of this configuration ({error})") from error
+
+
 def encode(encoder: nn.Module, image: Tensor, plan: Draw, bf16: bool) -> Tensor:
     """Run an encoder and normalise the power of the layers sent: (B, layers, h, w, 2)."""
     device = image.device
@@ -60,10 +72,6 @@ def encode(encoder: nn.Module, image: Tensor, plan: Draw, bf16: bool) -> Tensor:
         symbols = encoder(image, plan.sent.to(device), plan.told_db.to(device), plan.told.to(device))
     kept = (torch.arange(symbols.shape[1], device=device)[None] < plan.sent.to(device)[:, None]).float()
     return networks.normalise_power(symbols, kept)
-
-
-def per_image_mse(image: Tensor, decoded: Tensor) -> Tensor:
-    return (image - decoded).square().mean((1, 2, 3))
 
 
 def augment(image: Tensor, generator: torch.Generator) -> Tensor:
@@ -75,6 +83,24 @@ def augment(image: Tensor, generator: torch.Generator) -> Tensor:
         turn = torch.rand(len(image), generator=generator) < 0.5
         image = torch.where(turn[:, None, None, None], image.transpose(2, 3), image)
     return image
+
+
+def recolour(image: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """Change the bands of a share ``rate`` of the images of (B, C, H, W) in [0, 1]: their order, saturation, gains and offsets."""
+    b, bands = image.shape[:2]
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand((b, *shape, 1, 1), generator=generator)
+
+    chosen = torch.rand(b, generator=generator) < rate
+    order = torch.rand((b, bands), generator=generator).argsort(1)
+    changed = torch.where(uniform(0, 1, 1) < 0.5, image.gather(1, order[:, :, None, None].expand_as(image)), image)
+    grey = changed.mean(1, keepdim=True)
+    changed = grey + uniform(0.5, 2.5, 1) * (changed - grey)
+    centre = changed.mean((2, 3), keepdim=True)
+    changed = centre + 2 ** uniform(-1, 1, 1) * (changed - centre)
+    changed = 2 ** uniform(-0.7, 0.7, bands) * changed + uniform(-0.15, 0.15, bands)
+    return torch.where(chosen[:, None, None, None], changed.clamp(0, 1), image)
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -142,8 +168,8 @@ def validate(model: Model, images: Tensor, config: TrainingConfig, device: torch
             for name, decoder in model.decoders.items():
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     decoded = decoder(received, reliability)
-                mse = per_image_mse(image, (decoded.float().clamp(0, 1) * 255).round() / 255)
-                sums[name] += float((-10 * mse.clamp_min(1e-10).log10()).sum())
+                errors = mse((decoded.float().clamp(0, 1) * 255).round() / 255, image)
+                sums[name] += float((-10 * errors.clamp_min(1e-10).log10()).sum())
         for name, total in sums.items():
             result[f"{name}/{layers}@{snr_db:g}dB"] = round(total / len(images), 3)
     return result
@@ -185,8 +211,15 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     images = _tiles(config.data["train"])
     validation = _tiles(config.data["validation"], config.validation_tiles)
     channels = [load_channel(name) for name in config.channels]
+    bands, height, width = images.shape[1:]
+    if bands != config.bands:
+        raise ConfigError(f"bands {config.bands}: the tiles of {config.data['train']} have {bands}; set bands to that")
+    objective = Objective(config.objective, (bands, height, width), device)
     torch.manual_seed(config.seed)
-    model = Model(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Model(config)
+    if config.initial is not None:
+        start_from(model, config.initial)
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
     step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
@@ -216,6 +249,8 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
         image = images[index].float() / 255
         if config.augment:
             image = augment(image, generator)
+        if config.recolour_rate:
+            image = recolour(image, config.recolour_rate, generator)
         image = image.to(device).contiguous(memory_format=torch.channels_last)
         plan = draw(config, generator)
         symbols = encode(model.encoder, image, plan, bf16)
@@ -225,8 +260,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
         for name, decoder in model.decoders.items():
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 decoded = decoder(received, reliability)
-            mse = per_image_mse(image, decoded.float())
-            loss = loss + config.decoder_weights.get(name, 1.0) * (mse + 1e-6).log().mean()
+            loss = loss + config.decoder_weights.get(name, 1.0) * objective(decoded.float(), image)
         if config.peak_weight:
             power = symbols.square().sum(-1)
             loss = loss + config.peak_weight * F.relu(power - config.peak_power).mean()

@@ -22,7 +22,10 @@ class ConfigError(DjsccError):
 class TrainingConfig:
     """All of a training run. ``snr_db`` and ``layers_sent`` are the ranges that each image draws from, uniformly and
     log-uniformly; the ``*_rate`` are the shares of images to which an impairment is applied. ``channels`` are presets or files
-    of ``djscc.channels``: each step goes over one of them in turn, in place of the fading that is built in."""
+    of ``djscc.channels``: each step goes over one of them in turn, in place of the fading that is built in. ``recolour_rate``
+    is the share of images whose bands are changed at random, for scenes whose colours the training data lack. ``initial`` is a
+    codec, by name or folder, whose weights the training starts from. ``objective`` are the weights of what is minimised
+    (``djscc.codec.objectives``)."""
 
     name: str
     data: dict[str, list[str]]
@@ -41,6 +44,8 @@ class TrainingConfig:
     gradient_clip: float = 1.0
     precision: str = "bf16"
     augment: bool = True
+    recolour_rate: float = 0.0
+    initial: str | None = None
     snr_db: tuple[float, float] = (-10.0, 22.0)
     layers_sent: tuple[int, int] = (2, 48)
     told_rate: float = 0.7
@@ -53,6 +58,7 @@ class TrainingConfig:
     channels: list[str] = field(default_factory=list)
     peak_weight: float = 0.0
     peak_power: float = 4.0
+    objective: dict[str, Any] = field(default_factory=lambda: {"log_mse": 1.0})
     decoder_weights: dict[str, float] = field(default_factory=dict)
     validate_every: int = 500
     validation_tiles: int = 512
