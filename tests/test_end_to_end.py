@@ -11,7 +11,7 @@ import time
 import pytest
 from djscc.campaign import RunLog
 from djscc.cli import main
-from djscc.report import mosaic, satellite_pass
+from djscc.report import ReportError, write_figure
 
 pytest.importorskip("gnuradio.djscc")
 
@@ -112,7 +112,7 @@ def test_a_satellite_pass_is_received_and_drawn(tmp_path):
     elevations = [r["elevation_deg"] for r in records]
     assert 4.9 < elevations[0] < elevations[-1] and elevations == sorted(elevations)
     assert all(abs(r["snr_est_db"] - r["snr_db"]) < 2 for r in records)
-    satellite_pass.draw(RunLog(tmp_path / "run"), tmp_path / "pass.png")
+    write_figure("pass", [tmp_path / "run"], tmp_path / "pass.png")
     assert (tmp_path / "pass.png").stat().st_size > 10_000
 
 
@@ -123,7 +123,8 @@ def test_a_channel_without_a_link_budget_needs_an_snr(capsys):
 
 def test_a_scene_is_drawn_as_sent_and_received(tmp_path):
     assert main(["loopback", *POINT, "--snr", "10", "--run", str(tmp_path / "run")]) == 0
-    mosaic.draw(RunLog(tmp_path / "run"), [(1 / 24, 10.0)], tmp_path / "scene.png")
+    arguments = ["report", str(tmp_path / "run"), "--figure", "scene", "--out", str(tmp_path / "scene.png")]
+    assert main([*arguments, "--points", "1/24:10"]) == 0
     assert (tmp_path / "scene.png").stat().st_size > 10_000
-    with pytest.raises(mosaic.MosaicError, match="nothing was received at ratio 0"):
-        mosaic.draw(RunLog(tmp_path / "run"), [(1 / 4, 10.0)], tmp_path / "none.png")
+    with pytest.raises(ReportError, match="nothing was received at ratio 1/4 and 10 dB"):
+        write_figure("scene", [tmp_path / "run"], tmp_path / "none.png", ["1/4:10"])

@@ -94,7 +94,7 @@ def test_page_gives_forms_equation_and_warnings(demo):
         assert words in page.words
     assert "Not fitted: alpha-beta-gamma (ABG), which needs at least 4 ratios, the log has 3." in page.words
     assert "12 tiles of lost frames have no loss" in page.words
-    assert "One model of the loss" in page.words and "What one metric says of another" in page.words
+    assert "The semantic loss" in page.words and "What one metric says of another" in page.words
 
 
 def test_figures_lie_beside_the_page(demo):

@@ -13,6 +13,7 @@ from djscc.semantic_loss import (
     fit_run_logs,
     loss_of_metric,
 )
+from djscc.semantic_loss.tables import report_text
 from synthetic_runs import PARAMETERS, RATIOS, SNRS, SURFACE, tile_records
 
 # One SwinJSCC w/ SA&RA model on Kodak over AWGN, as measured by a user of the official checkpoint: github.com/semcomm/SwinJSCC,
@@ -58,6 +59,7 @@ def test_every_form_finds_its_own_surface_again(name):
         "rate_exponential": [0.8, 4.0, 0.5, 0.6, 0.03],
         "rate_hill": [0.8, 9.0, 0.8, 0.9],
         "two_distortions": [0.8, 0.015, 1.0, -2.0, 0.9, 0.6, 0.02],
+        "bounded_distortions": [0.7, 0.25, 1.3, 0.8, -4.0, 0.8, 0.6, 0.02],
     }[name]
     form = FORMS[name]
     records = [
@@ -87,7 +89,8 @@ def test_parameters_lie_in_their_intervals_and_the_true_form_is_chosen():
 def test_demo_sized_log_fits_and_refuses_what_it_cannot_tell():
     fit = fit_metric(tile_records(metrics=("ssim",)), "ssim", resamples=20)
     refused = {f.form.name: f.refused for f in fit.fits if f.refused}
-    assert list(refused) == ["alpha_beta_gamma"] and "4 ratios, the log has 3" in refused["alpha_beta_gamma"]
+    assert list(refused) == ["alpha_beta_gamma", "bounded_distortions"]
+    assert all("4 ratios, the log has 3" in reason for reason in refused.values())
     assert fit.model.held_out.r2 > 0.99
     assert len(fit.cells) == 15 and fit.cells.tiles.tolist() == [64] * 15
 
@@ -96,7 +99,7 @@ def test_published_swinjscc_figures_are_met_by_one_form():
     """Held-out R2 and MAPE of the form that is best for all three losses; bounds a little above what is found."""
     fits = [fit_metric(SWIN, metric) for metric in ("psnr", "mse", "ms_ssim")]
     name, scores = common_form(fits)
-    assert name == "two_distortions" and scores[name] == 1.0
+    assert name == "bounded_distortions" and scores[name] == 1.0
     for fit, mape in zip(fits, (0.008, 0.022, 0.027), strict=True):
         assert fit.model.held_out.r2 > 0.992
         assert fit.model.held_out.mape < mape
@@ -140,6 +143,30 @@ def test_lost_frames_are_left_out_and_said():
     assert len(fit.cells) == 14 and fit.cells.not_received == 16
     assert any("16 tiles of lost frames" in warning for warning in fit.warnings)
     assert any("1 of 15 points of the grid have no data" in warning for warning in fit.warnings)
+
+
+def test_points_of_fewer_tiles_are_told():
+    """A campaign that was stopped in the middle of a point: the mean there is of other tiles."""
+    tiles = [t for t in tile_records(metrics=("lpips",), tiles=20) if t["index"] < 5 or t["snr_db"] > SNRS[0]]
+    warnings = fit_metric(tiles, "lpips", forms=["rate_hill"], resamples=2).warnings
+    assert any("3 of 15 points hold fewer tiles than the others (5 of 20)" in warning for warning in warnings)
+
+
+def test_several_metrics_get_one_form():
+    tiles = tile_records(ratios=(1 / 48, 1 / 24, 1 / 12, 1 / 6), tiles=40, metrics=("ssim", "lpips"), seed=2)
+    tiles += tile_records(ratios=(1 / 12,), tiles=4, metrics=("ssim",), channel="rician-k100")  # a few points beside
+    report = fit_run_logs(tiles, forms=["two_distortions", "sigmoid_plus_exponential"], resamples=5)
+    assert [(fit.metric, fit.series.channel) for fit in report.fits] == [
+        ("ssim", "awgn"), ("lpips", "awgn"), ("ssim", "rician-k100"),
+    ]  # fmt: skip
+    assert report.unified == "two_distortions" and report.scores["two_distortions"] == 1.0
+    assert [fit.model and fit.model.form.name for fit in report.fits] == ["two_distortions", "two_distortions", None]
+    result = report.to_dict()
+    assert result["unified"]["formula"] == FORMS["two_distortions"].formula
+    assert [(r["source"], r["target"]) for r in result["relations"]] == [("lpips", "ssim"), ("ssim", "lpips")]
+    text = report_text(report)
+    assert "* two_distortions" in text and "One form for all of it: two distortions, saturating" in text
+    assert "told by" in text and "refused" in text and "note: only 1 ratio(s) were measured" in text
 
 
 def test_runs_over_the_air_are_fitted_over_estimated_snr():

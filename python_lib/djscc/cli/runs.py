@@ -64,10 +64,26 @@ def add_commands(commands: Any) -> None:
         "report",
         run_report,
         "make one self-contained HTML page of run logs",
-        example="djscc report runs/demo --out runs/demo/report",
+        "The page says what was sent, what arrived and what it is worth, and fits the semantic loss to it.\n"
+        "--figure draws one picture instead: the scene as sent and received, a satellite pass over time, or the fitted loss.",
+        "djscc report runs/demo --out runs/demo/report",
     )
     report.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    report.add_argument("--out", required=True, metavar="DIR", help="folder of the page (index.html) and its figures")
+    report.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder of the page (index.html) and its figures; the file of --figure",
+    )
+    report.add_argument(
+        "--figure", choices=("scene", "pass", "loss"), help="draw this picture into the file --out instead"
+    )
+    report.add_argument(
+        "--points", nargs="+", metavar="RATIO:DB", help="where to show the scene (default: 1/12:-5 1/12:5 1/12:15)"
+    )
+    report.add_argument(
+        "--series", metavar="S", help="whose loss to draw, such as 'adaptive over awgn', where there are several"
+    )
 
     plan = options.command(
         commands,
@@ -125,8 +141,11 @@ def run_fit(arguments: argparse.Namespace) -> int:
 
 
 def run_report(arguments: argparse.Namespace) -> int:
-    from djscc.report import write_report
+    from djscc.report import write_figure, write_report
 
+    if arguments.figure:
+        print(write_figure(arguments.figure, arguments.runs, arguments.out, arguments.points, arguments.series))
+        return 0
     for run in arguments.runs:
         RunLog(run, must_exist=True)
     page = write_report([Path(run) for run in arguments.runs], Path(arguments.out))

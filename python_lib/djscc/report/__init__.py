@@ -3,5 +3,6 @@
 
 from djscc.report.report import build_report, write_report
 from djscc.report.runs import ReportError, Run, load_runs
+from djscc.report.single import write_figure
 
-__all__ = ["ReportError", "Run", "build_report", "load_runs", "write_report"]
+__all__ = ["ReportError", "Run", "build_report", "load_runs", "write_figure", "write_report"]

@@ -14,10 +14,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from djscc.report.runs import ratio_text
-from djscc.semantic_loss import MetricFit
+from djscc.report.runs import ratio_text, snr_text
+from djscc.semantic_loss import MetricFit, Relation
+from djscc.semantic_loss.relation import common_points
 
 Array = NDArray[np.float64]
 Picture = NDArray[np.uint8] | str  # or why there is none
@@ -138,6 +140,23 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> No
         )
 
 
+def _means(axes: Axes, fit: MetricFit, where: NDArray[Any], x: Array, position: int, **style: Any) -> Array:
+    """Mean metric of the cells ``where`` over ``x``, with 95 % intervals, in the n-th colour; returns the means."""
+    colour, marker = style_of(position)
+    value = np.vectorize(fit.loss.value, otypes=[np.float64])
+    mean = value(fit.cells.loss[where])
+    bounds = np.abs(value(np.stack(fit.cells.interval)[:, where]) - mean)
+    axes.errorbar(
+        x,
+        mean,
+        bounds[::-1] if fit.loss.value(1) < fit.loss.value(0) else bounds,
+        fmt=marker,
+        color=colour,
+        **{"markersize": 4.5, "capsize": 2.5, "elinewidth": 1, "zorder": 3} | style,
+    )
+    return mean
+
+
 @_styled
 def quality_over_snr(fit: MetricFit) -> Figure:
     """Mean metric over SNR, a line for each ratio: points with 95 % intervals, the fitted surface as curves with its band."""
@@ -148,21 +167,9 @@ def quality_over_snr(fit: MetricFit) -> Figure:
     grid = np.linspace(low, high, 121)
     ends = []
     for position, ratio in enumerate(np.unique(cells.ratio)):
-        colour, marker = style_of(position)
+        colour, _ = style_of(position)
         there = cells.ratio == ratio
-        mean = value(cells.loss[there])
-        bounds = np.abs(value(np.stack(cells.interval)[:, there]) - mean)
-        axes.errorbar(
-            cells.snr_db[there],
-            mean,
-            bounds if loss.value(1) > loss.value(0) else bounds[::-1],
-            fmt=marker,
-            color=colour,
-            markersize=4.5,
-            capsize=2.5,
-            elinewidth=1,
-            zorder=3,
-        )
+        mean = _means(axes, fit, there, cells.snr_db[there], position)
         if fit.model is None:
             axes.plot(cells.snr_db[there], mean, color=colour, linewidth=0.8, linestyle=":")
             ends.append((float(cells.snr_db[there][-1]), float(mean[-1]), ratio_text(ratio), colour))
@@ -177,6 +184,95 @@ def quality_over_snr(fit: MetricFit) -> Figure:
     _snr_axis(axes, cells.snr_db, cells.snr_is_estimated)
     axes.margins(x=0.03)
     _label_ends(axes, ends)
+    return figure
+
+
+@_styled
+def quality_over_ratio(fit: MetricFit) -> Figure:
+    """Mean metric over ratio, a line for each of up to six SNRs: points with 95 % intervals, the fitted surface as curves."""
+    figure, (axes,) = _new(5.2, 3.5)
+    cells, loss = fit.cells, fit.loss
+    value = np.vectorize(loss.value, otypes=[np.float64])
+    ratios, snrs = np.unique(cells.ratio), np.unique(np.round(cells.snr_db, 1))
+    snrs = snrs[np.unique(np.linspace(0, len(snrs) - 1, min(6, len(snrs))).round().astype(int))]
+    grid = np.geomspace(ratios.min(), ratios.max(), 121)
+    ends = []
+    for position, snr_db in enumerate(snrs):
+        colour, _ = style_of(position)
+        there = np.round(cells.snr_db, 1) == snr_db
+        mean = _means(axes, fit, there, cells.ratio[there], position)
+        end = float(mean[-1])
+        if fit.model is not None and len(ratios) > 1:
+            curve = value(fit.model.predict(grid, float(cells.snr_db[there].mean())))
+            axes.plot(grid, curve, color=colour)
+            end = float(curve[-1])
+        ends.append((float(cells.ratio[there].max()), end, snr_text(float(snr_db)), colour))
+    axes.set_xscale("log")
+    axes.set_xticks(ratios, [ratio_text(r) for r in ratios])
+    axes.minorticks_off()
+    axes.set(xlabel="ratio k/n", ylabel=loss.label)
+    axes.margins(x=0.03)
+    _label_ends(axes, ends)
+    return figure
+
+
+@_styled
+def semantic_loss(fits: Sequence[MetricFit]) -> Figure:
+    """The loss of up to six metrics over SNR, a colour for each ratio: points with 95 % intervals, the fitted form as curves; above
+    each panel the form's error at points left out of the fit."""
+    columns = min(3, len(fits)) if len(fits) != 4 else 2
+    rows = -(-len(fits) // columns)
+    figure = Figure(figsize=(3.7 * columns, 3.0 * rows + 0.5), layout="constrained")
+    panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+    ratios = np.unique(np.concatenate([fit.cells.ratio for fit in fits]))
+    for axes, fit in zip(panels, fits, strict=False):
+        cells = fit.cells
+        grid = np.linspace(cells.snr_db.min(), cells.snr_db.max(), 121)
+        for position, ratio in enumerate(ratios):
+            colour, marker = style_of(position)
+            there = cells.ratio == ratio
+            bounds = np.abs(np.stack(cells.interval)[:, there] - cells.loss[there])
+            style: Any = {
+                "fmt": marker,
+                "color": colour,
+                "markersize": 3.5,
+                "elinewidth": 0.9,
+                "label": ratio_text(ratio),
+            }
+            axes.errorbar(cells.snr_db[there], cells.loss[there], bounds, zorder=3, **style)
+            if fit.model is not None:
+                axes.plot(grid, fit.model.predict(ratio, grid), color=colour, linewidth=1.3)
+        title = fit.loss.loss_label
+        if fit.model is not None:
+            held_out = fit.model.held_out
+            title += f"   R\N{SUPERSCRIPT TWO} {held_out.r2:.4f}, MAPE {100 * held_out.mape:.1f} %"
+        axes.set_title(title, fontsize=9.5)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel(snr_label(cells.snr_is_estimated))
+    for axes in panels[len(fits) :]:
+        axes.set_axis_off()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper left", ncols=8, frameon=False, title="ratio k/n", title_fontsize=9
+    )
+    return figure
+
+
+@_styled
+def relation(source: MetricFit, target: MetricFit, found: Relation) -> Figure:
+    """One metric over another, point by point of the plane, a colour for each ratio, with the rising curve that tells it."""
+    figure, (axes,) = _new(5.2, 3.5)
+    value = np.vectorize(source.loss.value, otypes=[np.float64])
+    first, second = common_points(source.cells, target.cells)
+    x, ratios = source.cells.loss[first], target.cells.ratio[second]
+    for position, ratio in enumerate(np.unique(ratios)):
+        there = ratios == ratio
+        _means(axes, target, second[there], value(x[there]), position, markersize=4, capsize=0, label=ratio_text(ratio))
+    grid = np.linspace(x.min(), x.max(), 121)
+    axes.plot(value(grid), [target.loss.value(v) for v in found.predict(grid)], color=MUTED, linewidth=1.3)
+    axes.set(xlabel=source.loss.label, ylabel=target.loss.label)
+    figure.legend(loc="outside upper left", ncols=8, frameon=False, title="ratio k/n", title_fontsize=9)
     return figure
 
 

@@ -13,16 +13,17 @@ import yaml
 from djscc import __version__
 from djscc.report import page
 from djscc.report.runs import Run, capitalised, count_text, ratio_text
-from djscc.semantic_loss import MetricFit, Series
+from djscc.semantic_loss import FitReport, MetricFit, Series
 
 Fits = Mapping[Series, Sequence[MetricFit]]
 
 
-def heading(runs: Sequence[Run], fits: Fits) -> str:
+def heading(runs: Sequence[Run], fits: Fits, report: FitReport) -> str:
     names = ", ".join(run.folder.resolve().name for run in runs)
     title = "What was sent, what arrived, what it is worth"
     parts = [f'<p class="over">gr-djscc report · {escape(names)}</p><h1>{title}</h1>']
-    links = [(f"series-{i}", capitalised(str(series))) for i, series in enumerate(fits)]
+    links = [("model", "The semantic loss")] if report.unified else []
+    links += [(f"series-{i}", capitalised(str(series))) for i, series in enumerate(fits)]
     if len(fits) > 1:
         links.append(("comparison", "Side by side"))
     links.append(("provenance", "Where this comes from"))

@@ -10,12 +10,13 @@ from pathlib import Path
 from djscc.report import page
 from djscc.report.decisions import decision_section
 from djscc.report.figures import Gallery
+from djscc.report.loss_model import model_section, relation_section
 from djscc.report.overview import heading, overview, provenance
 from djscc.report.pictures import examples
 from djscc.report.receiver import receiver_section
 from djscc.report.runs import ReportError, Run, capitalised, load_runs
 from djscc.report.sections import comparison_section, picture_section, quality_section
-from djscc.semantic_loss import LOSSES, FitError, MetricFit, Series, fit_metric, split_series
+from djscc.semantic_loss import fit_run_logs, split_series
 from djscc.semantic_loss.cells import series_of
 
 
@@ -28,20 +29,6 @@ def write_report(run_folders: Iterable[str | Path], out_folder: str | Path) -> P
     return build_report(load_runs(run_folders), out_folder)
 
 
-def fits_of(runs: list[Run]) -> dict[Series, list[MetricFit]]:
-    """Every metric that the logs hold, fitted for each codec and channel."""
-    fits: dict[Series, list[MetricFit]] = {}
-    for series, tiles in split_series(tile for run in runs for tile in run.tiles).items():
-        fits[series] = []
-        for metric, loss in LOSSES.items():
-            try:
-                if any(loss.of(tile) is not None for tile in tiles):
-                    fits[series].append(fit_metric(tiles, metric))
-            except FitError:
-                continue  # the metric is logged, but nowhere at a known ratio and SNR: nothing to draw
-    return fits
-
-
 def build_report(runs: list[Run], out_folder: str | Path) -> Path:
     """The report of runs that are already loaded; see :func:`write_report`."""
     out = Path(out_folder)
@@ -50,13 +37,17 @@ def build_report(runs: list[Run], out_folder: str | Path) -> Path:
     except OSError as error:
         raise ReportError(f"{out}: cannot be made ({error.strerror}); choose another --out folder") from error
     gallery = Gallery(out)
-    fits = fits_of(runs)
-    parts = [heading(runs, fits), overview(runs, fits)]
+    tiles = [tile for run in runs for tile in run.tiles]
+    report = fit_run_logs(tiles)
+    found = report.of_series()
+    fits = {series: found.get(series, []) for series in split_series(tiles)}
+    parts = [heading(runs, fits, report), overview(runs, fits), model_section(report, gallery)]
     for number, (series, metric_fits) in enumerate(fits.items()):
         tiles_of = [[tile for tile in run.tiles if series_of(tile) == series] for run in runs]
         parts.append(f'<h2 id="series-{number}">{escape(capitalised(str(series)))}</h2>')
         parts.append(picture_section(examples(runs, tiles_of), series, gallery))
         parts.append(quality_section(metric_fits, series, gallery))
+        parts.append(relation_section(metric_fits, report.relations.get(series, []), gallery))
         parts.append(decision_section([tile for tiles in tiles_of for tile in tiles], series, gallery))
         parts.append(receiver_section(runs, series, gallery))
     if len(fits) > 1:

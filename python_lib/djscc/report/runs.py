@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -58,6 +59,16 @@ def ratio_text(ratio: float) -> str:
 
 def snr_text(snr_db: float) -> str:
     return f"{snr_db:g} dB".replace("-", "\N{MINUS SIGN}")
+
+
+def number_text(value: float) -> str:
+    """A number with four digits."""
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def percent_text(share: float) -> str:
+    """A share in per cent; a dash where it is not known."""
+    return "-" if math.isnan(share) else f"{100 * share:.2f} %"
 
 
 def count_text(count: int, noun: str) -> str:

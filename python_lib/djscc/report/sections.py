@@ -14,24 +14,17 @@ from djscc.report import figures as draw
 from djscc.report import page
 from djscc.report.figures import Gallery
 from djscc.report.pictures import Example
-from djscc.report.runs import capitalised, count_text, ratio_text, snr_text
-from djscc.semantic_loss import FORMS, FitError, MetricFit, Series, common_form, relations
+from djscc.report.runs import capitalised, count_text, number_text, percent_text, ratio_text, snr_text
+from djscc.semantic_loss import MetricFit, Series
 
 SYMBOLS = {
     "alpha": "\u03b1",
+    "beta": "\u03b2",
     "delta": "\u03b4",
     "epsilon": "\u03b5",
     "r0": "r\u2080",
     "g0": "g\u2080",
 }  # as in the equation
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
-
-
-def _percent(share: float) -> str:
-    return "-" if np.isnan(share) else f"{100 * share:.2f} %"
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------------------
@@ -116,8 +109,12 @@ def _forms_table(fit: MetricFit) -> str:
             row += ["not fitted"] + [""] * 4
             remarks.append(f"Not fitted: {form_fit.form.title}, which {form_fit.refused}.")
         else:
-            row += [_percent(form_fit.held_out.mape), _number(form_fit.held_out.rmse), f"{form_fit.held_out.r2:.4f}"]
-            row += [_percent(form_fit.quality.mape), f"{form_fit.quality.r2:.4f}"]
+            row += [
+                percent_text(form_fit.held_out.mape),
+                number_text(form_fit.held_out.rmse),
+                f"{form_fit.held_out.r2:.4f}",
+            ]
+            row += [percent_text(form_fit.quality.mape), f"{form_fit.quality.r2:.4f}"]
             remarks += [f"At a bound: {form_fit.form.title}, {bound}." for bound in form_fit.at_bound]
         rows.append(row)
     chosen = None if fit.selected is None else fit.fits.index(fit.selected)
@@ -129,22 +126,30 @@ def _fit_details(fit: MetricFit, series: Series, gallery: Gallery) -> str:
     chosen = fit.selected
     parts = [page.warnings(fit.warnings)]
     if fit.model is not None and chosen is not None:
-        left = [page.paragraph(f"Selected by held-out error: {chosen.form.title} ({chosen.form.source}).")]
+        left = [page.paragraph(_choice(fit))]
         left.append(page.equation(draw.equation(chosen.form.latex), chosen.form.formula))
         intervals = fit.model.parameter_intervals()
         rows = []
         for parameter, value in zip(chosen.form.parameters, fit.model.parameters, strict=True):
             bounds = intervals.get(parameter.name)
-            text = "-" if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
-            rows.append([SYMBOLS.get(parameter.name, parameter.name), _number(value), text, parameter.meaning])
+            text = "-" if bounds is None else f"{number_text(bounds[0])} to {number_text(bounds[1])}"
+            rows.append([SYMBOLS.get(parameter.name, parameter.name), number_text(value), text, parameter.meaning])
         left.append(page.table(["parameter", "value", "95 % interval", "meaning"], rows, text=[3]))
-        drawing = gallery.save(draw.residuals(fit), "residuals", fit.metric, series.codec, series.channel)
-        caption = (
-            "Residuals of the selected form: hollow, fitted to all points; filled, with that point left out of the fit."
-        )
-        parts.append(page.figures([f"<div>{''.join(left)}</div>", page.figure(drawing, caption)]))
+        parts.append("".join(left))
     parts.append(_forms_table(fit))
     return "".join(parts)
+
+
+def _choice(fit: MetricFit) -> str:
+    """Which form stands here, and whether another would suit this metric better."""
+    chosen, best = fit.selected, fit.best
+    assert chosen is not None and best is not None and best.held_out is not None and chosen.held_out is not None
+    if best is chosen:
+        return f"Selected by held-out error: {chosen.form.title} ({chosen.form.source})."
+    return (
+        f"The one form for all metrics: {chosen.form.title} ({chosen.form.source}). For this metric alone {best.form.title} is "
+        f"best, with a MAPE of {percent_text(best.held_out.mape)} instead of {percent_text(chosen.held_out.mape)}."
+    )
 
 
 def _metric(fit: MetricFit, series: Series, gallery: Gallery, is_open: bool) -> str:
@@ -159,67 +164,20 @@ def _metric(fit: MetricFit, series: Series, gallery: Gallery, is_open: bool) -> 
         if fit.model
         else "Dots: measured means."
     )
-    content = [
-        f"<h3>{escape(capitalised(fit.loss.label))}</h3>",
-        page.figures(
-            [
-                page.figure(gallery.save(draw.quality_over_snr(fit), "quality", *names), over),
-                page.figure(gallery.save(draw.surface(fit), "surface", *names), on_plane),
-            ]
-        ),
-    ]
+    drawings = [page.figure(gallery.save(draw.quality_over_snr(fit), "quality", *names), over)]
+    if len(np.unique(fit.cells.ratio)) > 1:
+        across = "The same over the ratio k/n, for up to six SNRs (labels at the right)."
+        drawings.append(page.figure(gallery.save(draw.quality_over_ratio(fit), "quality_over_ratio", *names), across))
+    drawings.append(page.figure(gallery.save(draw.surface(fit), "surface", *names), on_plane))
+    if fit.selected is not None:
+        residuals = (
+            "Residuals of the fitted form: hollow, fitted to all points; filled, with that point left out of the fit."
+        )
+        drawings.append(page.figure(gallery.save(draw.residuals(fit), "residuals", *names), residuals))
+    content = [f"<h3>{escape(capitalised(fit.loss.label))}</h3>", page.figures(drawings)]
     summary = f"How the loss of {fit.loss.label} was fitted: {fit.loss.definition}"
     content.append(page.details(summary, _fit_details(fit, series, gallery), is_open))
     return "".join(content)
-
-
-def _form_summary(fits: Sequence[MetricFit]) -> str:
-    """One table of held-out errors: forms in rows, metrics in columns."""
-    fitted = [fit for fit in fits if fit.model is not None]
-    if not fitted:
-        return ""
-    try:
-        common, scores = common_form(fitted)
-    except FitError:
-        return ""
-    rows = []
-    for position, form_fit in enumerate(fitted[0].fits):
-        row = [form_fit.form.title]
-        for fit in fitted:
-            held_out = fit.fits[position].held_out
-            is_best = fit.model is not None and fit.fits[position].form.name == fit.model.form.name
-            row.append("not fitted" if held_out is None else _percent(held_out.mape) + "*" * is_best)
-        score = scores.get(form_fit.form.name)
-        rows.append([*row, "-" if score is None else f"{score:.2f}"])
-    names = [form_fit.form.name for form_fit in fitted[0].fits]
-    head = ["form", *(fit.loss.label for fit in fitted), "all together"]
-    text = (
-        "Each form was fitted to each loss, with every point of the plane left out of one fit and predicted by it. Entries are the "
-        "mean absolute error of those predictions as a share of the loss; bold is the form selected for that metric by its "
-        "weighted error. “All together” is the geometric mean of weighted errors relative to the best form of each metric: "
-        f"one form for all would be “{FORMS[common].title}”, marked."
-    )
-    return "<h3>One model of the loss</h3>" + page.paragraph(text) + page.table(head, rows, names.index(common))
-
-
-def _relations(fits: Sequence[MetricFit]) -> str:
-    """A table of how well each metric's loss predicts each other's; nothing where too few points hold two metrics."""
-    found = {(relation.source, relation.target): relation for relation in relations(fits)}
-    if not found:
-        return ""
-    rows = []
-    for source in fits:
-        row = [source.loss.label]
-        for target in fits:
-            relation = found.get((source.metric, target.metric))
-            row.append("" if relation is None else _percent(relation.held_out.mape))
-        rows.append(row)
-    text = (
-        "How well the mean loss of one metric (row) tells that of another (column), whatever the ratio and SNR: mean absolute "
-        "error, as a share of the loss, of a rising curve through all points but those it is judged on."
-    )
-    head = ["told by", *(fit.loss.label for fit in fits)]
-    return "<h3>What one metric says of another</h3>" + page.paragraph(text) + page.table(head, rows)
 
 
 def quality_section(fits: Sequence[MetricFit], series: Series, gallery: Gallery) -> str:
@@ -228,11 +186,7 @@ def quality_section(fits: Sequence[MetricFit], series: Series, gallery: Gallery)
         return "<h3>Quality</h3>" + page.paragraph(
             "The log holds no quality metric: the originals were not known where the pictures were received."
         )
-    return (
-        "".join(_metric(fit, series, gallery, i == 0) for i, fit in enumerate(fits))
-        + _form_summary(fits)
-        + _relations(fits)
-    )
+    return "".join(_metric(fit, series, gallery, i == 0) for i, fit in enumerate(fits))
 
 
 def comparison_section(fits: Mapping[Series, Sequence[MetricFit]], gallery: Gallery) -> str:

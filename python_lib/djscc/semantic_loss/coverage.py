@@ -30,6 +30,11 @@ def coverage_warnings(cells: Cells) -> list[str]:
         warnings.append(f"the SNRs span {np.ptp(cells.snr_db):.1f} dB; run at least 6 dB for a surface over SNR")
     if not cells.snr_is_estimated and len(cells) < ratios * snrs:
         warnings.append(f"{ratios * snrs - len(cells)} of {ratios * snrs} points of the grid have no data")
+    if not cells.snr_is_estimated and (few := int((cells.tiles < 0.9 * cells.tiles.max()).sum())):
+        warnings.append(
+            f"{few} of {len(cells)} points hold fewer tiles than the others ({cells.tiles.min():.0f} of {cells.tiles.max():.0f}): "
+            "their means are of other tiles; let the campaign finish"
+        )
     if cells.snr_is_estimated:
         warnings.append("true SNRs are not known: the fit is over the receiver's estimates, in cells of 1 dB")
     if cells.snr_scatter_db > SNR_SCATTER_DB:

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 STARTS = 256  # random points at which the levels are solved for; the best of them are refined
 REFINED_STARTS = 4
 FOLDS = 20  # leave one out up to 20 points
-RESAMPLES = 200
+RESAMPLES = 100
 
 
 class _Problem:

@@ -253,6 +253,44 @@ class TwoDistortions(Form):
         return p["a"] * (1 - 1 / (1 + compression + noise)) + p["f"]
 
 
+class BoundedDistortions(Form):
+    """Two distortions that add, the source's one bounded, and a loss that saturates in their sum.
+
+    The source's distortion, what the code leaves out however good the channel, is d at ratio 1/12. There it falls with the ratio
+    like r^-beta, and the more steeply the more has been sent already: its slope is beta (12 r)^alpha. At alpha = 0 it is the power
+    law of :class:`TwoDistortions`, at 1 an exponential; above 0 it is bounded, by d e^(beta / alpha), where nothing is sent. The
+    channel's distortion falls with the SNR and, because the decoder averages its noise over more symbols, with the ratio.
+    """
+
+    name = "bounded_distortions"
+    title = "bounded distortions, saturating"
+    formula = (
+        "a D / (1 + D) + f,  D = d exp(beta (1 - (12 r)^alpha) / alpha) + 10^(-delta (g - g0) / 10) (12 r)^(-epsilon)"
+    )
+    latex = (
+        r"\frac{a\,D}{1+D} + f,\quad D=d\,\exp\left(\frac{\beta}{\alpha}\left(1-(12\,r)^{\alpha}\right)\right)"
+        r" + 10^{-\delta\,(g-g_0)/10}\,(12\,r)^{-\epsilon}"
+    )
+    source = "this project"
+    parameters = (
+        _level("a", "loss when nothing arrives, above f"),
+        Parameter("d", 1e-4, 1e3, "distortion of the source at ratio 1/12; at 1 it costs half of a", "log", "ratio"),
+        Parameter("beta", 0.02, 20.0, "its exponent of the ratio at ratio 1/12", "log", "ratio"),
+        Parameter("alpha", 0.0, 4.0, "how much that exponent grows with the ratio", "linear", "ratio"),
+        Parameter("g0", -60.0, 30.0, "SNR at which noise alone costs half of a at ratio 1/12, dB", "linear", "snr"),
+        Parameter("delta", 0.02, 10.0, "exponent of the SNR", "log", "snr"),
+        Parameter("epsilon", 0.0, 10.0, "exponent of the ratio in the noise"),
+        _level("f", "loss that remains", 1.0),
+    )
+
+    def _loss(self, p: Mapping[str, Array], r: Array, g: Array) -> Array:
+        x = np.log(r / REFERENCE_RATIO)
+        alpha = np.maximum(p["alpha"], 1e-9)  # the limit at 0, where it is x
+        source = p["d"] * np.exp(-p["beta"] * np.expm1(alpha * x) / alpha)
+        channel = 10 ** (-p["delta"] * (g - p["g0"]) / 10) * np.exp(-p["epsilon"] * x)
+        return p["a"] * (1 - 1 / (1 + source + channel)) + p["f"]
+
+
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
@@ -263,5 +301,6 @@ FORMS: dict[str, Form] = {
         RateExponential(),
         RateHill(),
         TwoDistortions(),
+        BoundedDistortions(),
     )
 }

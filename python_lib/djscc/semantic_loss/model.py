@@ -114,7 +114,7 @@ class FittedModel:
             "fit": self.quality.to_dict(),
             "held_out": self.held_out.to_dict(),
             "provenance": self.provenance,
-            "draws": [[float(f"{value:.6g}") for value in draw] for draw in self.draws.tolist()],
+            "draws": [[float(f"{value:.5g}") for value in draw] for draw in self.draws.tolist()],
         }
 
     @classmethod

@@ -81,7 +81,8 @@ def _fit(x: Array, y: Array, sigma: Array, start: Array | None = None) -> Array:
     return parameters(min(found, key=lambda result: result.cost).x)
 
 
-def _common_points(source: Cells, target: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def common_points(source: Cells, target: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the cells at the same ratio and SNR in ``source`` and in ``target``."""
     places = {(round(r, 5), round(g, 1)): i for i, (r, g) in enumerate(zip(source.ratio, source.snr_db, strict=True))}
     pairs = [
         (places[key], j)
@@ -97,7 +98,7 @@ def relate(source: MetricFit, target: MetricFit, seed: int = 0) -> Relation:
 
     Raises FitError where fewer than ``FEWEST_POINTS`` points hold both.
     """
-    first, second = _common_points(source.cells, target.cells)
+    first, second = common_points(source.cells, target.cells)
     if len(first) < FEWEST_POINTS:
         raise FitError(
             f"{len(first)} points hold both {source.metric} and {target.metric}; at least {FEWEST_POINTS} are needed"
