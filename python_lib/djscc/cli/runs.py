@@ -28,6 +28,13 @@ def add_commands(commands: Any) -> None:
     campaign.add_argument(
         "--limit", type=options.count, metavar="N", help="take N tiles, spread evenly over the folder"
     )
+    campaign.add_argument(
+        "--task",
+        dest="tasks",
+        action="append",
+        metavar="NAME",
+        help="judge what is received by this task instead of the plan's, a shipped one or a folder (may be given several times)",
+    )
     where = campaign.add_mutually_exclusive_group()
     where.add_argument("--workers", type=options.count, metavar="N", help="processes (default: one a core)")
     where.add_argument(
@@ -109,7 +116,8 @@ def run_campaign(arguments: argparse.Namespace) -> int:
     from djscc.campaign.runner import run_campaign as run
     from djscc.campaign.summary import point_means, speed_text, table
 
-    plan = Plan.load(options.named_file("plans", arguments.plan), data=arguments.data, limit=arguments.limit)
+    changes = {"data": arguments.data, "limit": arguments.limit, "tasks": arguments.tasks}
+    plan = Plan.load(options.named_file("plans", arguments.plan), **changes)
     log = run(plan, arguments.run_folder, arguments.workers, scheduler=arguments.scheduler)
     sessions = log.sessions()
     print(table(log.records()))

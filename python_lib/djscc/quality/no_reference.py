@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Estimate PSNR and LPIPS of a received tile where the ground has no original.
 
-A quadratic regression on what the receiver knows: the received tile's variance and gradients at three scales, how much of the
-codec's symbols arrived (the ratio, less erasures), and how reliable they were (from the receiver's noise estimate). A tile does not
+A quadratic regression on what the receiver knows: the texture of the received tile at several scales, how much of the codec's
+symbols arrived (the ratio, less erasures), and how reliable they were (from the receiver's noise estimate). A tile does not
 show what the codec took from it, but among tiles of one kind of imagery the busy ones lose more. The regression is fitted to
 a codec's decoder (``python -m djscc.quality.no_reference_fit``) and lies in the codec's folder; for a codec that has none, or whose
 weights have changed since, nothing is estimated.
@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from djscc.codec import Codec
-from djscc.codec.rate import statistics
 from djscc.errors import DjsccError
 from djscc.quality import ESTIMATES
 from djscc.quality.metrics import PSNR_CEILING_DB
 
 FILE = "no_reference.json"
+TERMS = 78  # all products of up to two of eleven features
+SMALLEST = 16  # pixels a side
 LEAST_SHARE = 1e-3  # of symbols and of reliability, so that logarithms stay finite
 
 
@@ -34,10 +35,40 @@ class NoReferenceError(DjsccError):
     """A regression that cannot be read; the message names its file and the remedy."""
 
 
+def texture(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(N, 8) logarithms of what the grey of (N, H, W, C) tiles does: its variance; its mean squared gradient at three scales; the
+    variance within blocks of 4 and of 8 pixels, each as mean and deviation over the blocks. At least 16 x 16 pixels."""
+    grey = tiles.astype(np.float32).mean(3) / 255
+    columns = [_log(grey.var((1, 2)))]
+    image = grey
+    for _ in range(3):
+        across, down = np.diff(image, axis=2), np.diff(image, axis=1)
+        columns.append(_log((across * across).mean((1, 2)) + (down * down).mean((1, 2))))
+        image = _shrink(image, 2)
+    mean, square = _shrink(grey, 4), _shrink(grey * grey, 4)
+    for last in (False, True):
+        of_blocks = _log(np.maximum(square - mean * mean, 0)).reshape(len(tiles), -1)
+        columns += [of_blocks.mean(1), of_blocks.std(1)]
+        if not last:
+            mean, square = _shrink(mean, 2), _shrink(square, 2)
+    return np.stack(columns, 1).astype(np.float64)
+
+
+def _log(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.log(power + np.float32(1e-6))
+
+
+def _shrink(image: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Means of blocks; rows and columns that fill none are left out."""
+    n, height, width = len(image), image.shape[1] // factor, image.shape[2] // factor
+    whole = image[:, : height * factor, : width * factor]
+    return whole.reshape(n, height, factor, width, factor).mean((2, 4))
+
+
 def features(
     tiles: NDArray[np.uint8], share: NDArray[np.float64], reliability: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(N, 7) for received tiles (N, H, W, C).
+    """(N, 11) for received tiles (N, H, W, C).
 
     Args:
         tiles: as decoded.
@@ -50,7 +81,7 @@ def features(
         np.log(reliability / (1 - reliability)) / 4,
         2 * reliability - 1,
     ]
-    return np.column_stack([statistics(tiles) / 5, *side])
+    return np.column_stack([texture(tiles) / 5, *side])
 
 
 def terms(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -79,7 +110,7 @@ class NoReferenceModel:
     def fit(
         values: NDArray[np.float64], mse: NDArray[np.float64], lpips: NDArray[np.float64], ridge: float = 1e-6
     ) -> NoReferenceModel:
-        """Least squares over tiles of known ``mse`` and ``lpips`` with ``features`` (N, 7)."""
+        """Least squares over tiles of known ``mse`` and ``lpips`` with ``features`` (N, 11)."""
         rows, targets = terms(values), np.log(np.column_stack([mse, lpips]) + 1e-7)
         normal = rows.T @ rows / len(rows) + ridge * np.eye(rows.shape[1])
         coefficients = np.linalg.solve(normal, rows.T @ targets / len(rows))
@@ -109,7 +140,7 @@ def _load(folder: Path, codec_id: str, decoder_sha256: str) -> NoReferenceModel 
         raise NoReferenceError(
             f"{file}: cannot be read ({error!r}); copy the codec's folder again, or remove it"
         ) from error
-    if model is not None and (model.coefficients.shape != (36, 2) or model.range.shape != (2, 2)):
+    if model is not None and (model.coefficients.shape != (TERMS, 2) or model.range.shape != (2, 2)):
         raise NoReferenceError(
             f"{file}: made for other features; fit it again: python -m djscc.quality.no_reference_fit"
         )
@@ -147,6 +178,6 @@ def estimate(
 ) -> dict[str, NDArray[np.float64]]:
     """``psnr_est_db`` and ``lpips_est`` of a frame's tiles (N, H, W, C); empty where the codec has no regression."""
     model = model_of(codec)
-    if model is None or not len(known):
+    if model is None or not len(known) or min(tiles.shape[1:3]) < SMALLEST:
         return {}
     return model.estimate(tiles, *side_information(codec, layers, noise_variance, known))

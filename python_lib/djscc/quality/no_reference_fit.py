@@ -37,7 +37,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Sample:
-    """Tiles as received: their features (N, 7), the truth, and how each was sent."""
+    """Tiles as received: their features (N, 11), the truth, and how each was sent."""
 
     features: NDArray[np.float64]
     mse: NDArray[np.float64]
