@@ -2,6 +2,7 @@
 # make demo   sets up, sends Landsat tiles through a GNU Radio flowgraph, fits the semantic loss, writes a report
 # make test   sets up, checks the code, runs all tests
 # make bench  the long measurements, into results/
+# make paper-grid EUROSAT=<folder>   the reference paper's grid, its fit and figures, into results/paper-grid
 # make grc    opens the loopback flowgraph in gnuradio-companion
 # Each sets up what it needs, once: system packages (apt), .venv, the GNU Radio module in build/ and installed into .venv.
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 MODULE_SOURCES := CMakeLists.txt $(shell find gr-djscc -type f -not -name '*.pyc')
 export PYTHONPATH :=
 
-.PHONY: all demo test lint bench grc clean
+.PHONY: all demo test lint bench paper-grid grc clean
 all: build/.installed
 
 # the shared parts: environment, then module
@@ -56,6 +57,17 @@ bench: build/.installed
 	$(BIN)/python -m djscc.waveform.bench
 	$(BIN)/python -m djscc.channels.bench
 	$(BIN)/python -m djscc.codec.bench $(if $(EUROSAT),--data $(EUROSAT)/eurosat_test.zip)
+
+# EUROSAT=<folder with eurosat_test.zip>; TASKS="<name> ..." judges what is received by these tasks too; LIMIT=<tiles>. Goes on after a stop
+GRID ?= runs/paper-grid
+GRID_RESULTS ?= results/paper-grid
+paper-grid: build/.installed
+	@test -n "$(EUROSAT)" || { echo "paper-grid: give EUROSAT=<folder with eurosat_test.zip>" >&2; exit 2; }
+	$(BIN)/djscc campaign paper-grid --run $(GRID) --data $(EUROSAT)/eurosat_test.zip $(addprefix --task ,$(TASKS)) $(if $(LIMIT),--limit $(LIMIT))
+	$(BIN)/python -m djscc.campaign.cells $(GRID) --out $(GRID_RESULTS)
+	set -o pipefail; $(BIN)/djscc fit $(GRID) --metric all --json $(GRID_RESULTS)/model.json | tee $(GRID_RESULTS)/fit.txt
+	for channel in awgn rician-k100; do \
+	  $(BIN)/djscc report $(GRID) --figure loss --series "adaptive over $$channel" --out $(GRID_RESULTS)/loss-$$channel.png || exit 1; done
 
 grc: build/.installed
 	./setup.sh grc
