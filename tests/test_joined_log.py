@@ -113,6 +113,7 @@ def test_lost_frames_come_from_the_transmitters_log(tmp_path, tiles, frames):
     records = list(RunLog(tmp_path / "run").records())
     assert [(r["frame_number"], r["received"]) for r in records] == [(1, True), (3, True), (2, False)]
     assert records[2]["tiles"][0]["name"] == tiles.names[4]
+    assert records[2]["codec"] == records[0]["codec"] == "adaptive", "of one series, as the fit has it"
     assert joined.counts["lost"] == 1
     again = JoinedLog(RunLog(tmp_path / "run"), SentLog(tmp_path / "sent"))
     again.close(grace_s=0)

@@ -58,6 +58,7 @@ class JoinedLog:
         self.counts = {"frames": 0, "lost": 0, "duplicates": 0, "without_originals": 0, "damaged": 0}
         self._taken: Counter[Key] = Counter()  # frames that are in the log, received or lost
         self._last: dict[str, int] = {}  # sequence number of the last message of each session
+        self._codecs: dict[str, str] = {}  # names by id, as receivers told them
         self._noted: set[str] = set()  # sessions whose settings are kept
         self._since: datetime | None = None
         if log.frames.exists():
@@ -72,6 +73,7 @@ class JoinedLog:
             except (KeyError, TypeError, ValueError, IndexError):
                 continue
             self._taken[key] += 1
+            self._name_codec(record)
             if isinstance(record.get("session"), str):
                 self._last[record["session"]] = max(record["sequence"], self._last.get(record["session"], -1))
 
@@ -120,6 +122,7 @@ class JoinedLog:
         else:
             scored = self._sink.names(header)
         record["tiles"] = [entry | own for entry, own in zip(entries, scored, strict=True)]
+        self._name_codec(record)
         self.counts["without_originals"] += self._originals(header.scene_id) is None
         self.log.append(record)
         self._taken[key] += 1
@@ -142,9 +145,16 @@ class JoinedLog:
                 if seen[key_of(header)] > self._taken[key_of(header)]:
                     lost.append(header)
         for header in lost:
+            name = self._codecs.get(f"{header.codec_id:08x}")
+            self._sink.point = {} if name is None else {"codec": name}  # so that it is of one series with those that came
             self._sink.lost(header)
             self._taken[key_of(header)] += 1
         self.counts["lost"] += len(lost)
+
+    def _name_codec(self, record: Mapping[str, Any]) -> None:
+        name, codec = record.get("codec"), record.get("codec_id")
+        if isinstance(name, str) and isinstance(codec, str) and len(self._codecs) < 100:
+            self._codecs[codec] = name
 
     def _originals(self, scene: int) -> TileSet | None:
         if scene in self._scenes:

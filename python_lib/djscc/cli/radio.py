@@ -57,6 +57,35 @@ def add_commands(commands: Any) -> None:
     transmit.add_argument(
         "--dry-run", action="store_true", help="say what would be sent (bandwidth, duration, power), and send nothing"
     )
+    transmit.add_argument(
+        "--log",
+        metavar="DIR",
+        help="keep what is sent there, originals too, for `djscc log --sent` to join with what arrives",
+    )
+    loop = transmit.add_argument_group("closed loop: the ratio follows the receiver's reports")
+    loop.add_argument(
+        "--adapt", metavar="MODEL.json", help="choose each frame's ratio by this model (djscc fit --json)"
+    )
+    loop.add_argument(
+        "--wanted",
+        type=options.number,
+        metavar="Q",
+        help="the quality to reach, in the model's metric, such as 32 (dB of PSNR)",
+    )
+    loop.add_argument("--metric", metavar="NAME", help="which of the file's models, where it holds several")
+    loop.add_argument(
+        "--feedback",
+        default="tcp://127.0.0.1:5557",
+        metavar="ADDRESS",
+        help="where the receiver publishes (receive --publish; default: tcp://127.0.0.1:5557)",
+    )
+    loop.add_argument(
+        "--reliability",
+        type=options.number,
+        default=0.95,
+        metavar="P",
+        help="share of frames that shall reach the wanted quality (default: 0.95)",
+    )
     options.add_codec(transmit, decoder=False)
 
     receive = options.command(
@@ -78,6 +107,11 @@ def add_commands(commands: Any) -> None:
     receive.add_argument("--frames", type=options.count, metavar="N", help="end after N frames")
     receive.add_argument(
         "--seconds", type=options.number, metavar="S", help="end after S seconds (of the recording, where it is one)"
+    )
+    receive.add_argument(
+        "--publish",
+        metavar="ADDRESS",
+        help="publish each frame there (such as tcp://127.0.0.1:5557) for djscc monitor, djscc log and transmit --adapt",
     )
     receive.add_argument("--record", metavar="sigmf:F", help="record what is received")
     receive.add_argument("--prbs", action="store_true", help="the frames are test frames of transmit --prbs")

@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from djscc.cli import options
 from djscc.cli.interrupt import Interrupt
 from djscc.cli.radio import radio_settings
 from djscc.errors import DjsccError
+from djscc.links import MetricsPublisher
 from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
 from djscc.radio.prbs import TestSink, line
 from djscc.radio.sigmf_files import Recorder, SigmfSource
@@ -34,6 +36,7 @@ class Intake:
 
     def __init__(self, sink: FrameSink | TestSink, limit: int | None) -> None:
         self.sink, self._limit = sink, limit
+        self.publisher: MetricsPublisher | None = None
         self.frames = self.tiles = 0
         self.last: dict[str, Any] | None = None
         self.refused: str | None = None
@@ -52,6 +55,8 @@ class Intake:
     def accept(self, frame: ReceivedFrame) -> dict[str, Any]:
         """Take a frame; returns its record."""
         record = self.sink.accept(frame)
+        if self.publisher is not None:
+            self.publisher.frame(frame, record, None if "refused" in record else self.sink.latest)
         self.frames += 1
         self.last = record
         self.refused = self.refused or record.get("refused")
@@ -106,13 +111,14 @@ def receive(arguments: argparse.Namespace) -> int:
         return None if arguments.record is None else Recorder(_recording(arguments.record), about)
 
     run = _Run(arguments, endpoint, settings, intake, start)
-    if source is None:
-        run.over_radio(radio, log)
-    else:
-        try:
-            run.from_stream(source)
-        finally:
-            source.close()
+    with _published(arguments, run, said | {"radio": radio.to_dict()}):
+        if source is None:
+            run.over_radio(radio, log)
+        else:
+            try:
+                run.from_stream(source)
+            finally:
+                source.close()
     pictures = sorted(str(path) for path in (log.folder / "received").glob("*.png"))
     result = {
         "frames_received": intake.frames,
@@ -133,6 +139,21 @@ def receive(arguments: argparse.Namespace) -> int:
         print("radio: " + ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in events.items()))
     _complain(arguments, endpoint, intake, run)
     return 0
+
+
+@contextmanager
+def _published(arguments: argparse.Namespace, run: _Run, settings: dict[str, Any]) -> Iterator[None]:
+    """Publish every frame meanwhile, where that is asked for."""
+    if arguments.publish is None:
+        yield
+        return
+    publisher = MetricsPublisher(arguments.publish, options.security(arguments), settings=settings)
+    publisher.status = lambda: {"frames_dropped": run.events.counts.get("frames_dropped", 0)}
+    run.intake.publisher = publisher
+    try:
+        yield
+    finally:
+        publisher.close()
 
 
 def _complain(arguments: argparse.Namespace, endpoint: Endpoint, intake: Intake, run: _Run) -> None:
@@ -166,14 +187,14 @@ class _Run:
         start: Callable[[Mapping[str, Any]], Recorder | None],
     ) -> None:
         self._arguments, self._endpoint, self._settings = arguments, endpoint, settings
-        self._intake, self._start = intake, start
+        self.intake, self._start = intake, start
         self.events, self.counters = RadioEvents(), ReceiverCounters()
         self.problem: DjsccError | None = None
         self.at_end = False  # a recording was read to its end
 
     def from_stream(self, source: Any) -> None:
         """Receive from what needs no radio, frame by frame."""
-        receiver, intake = Receiver(self._settings), self._intake
+        receiver, intake = Receiver(self._settings), self.intake
         self.counters = receiver.counters
         seconds = self._arguments.seconds
         items, tap = iter(source), self._start({})
@@ -217,7 +238,7 @@ class _Run:
         tap: _LateTap | None = _LateTap() if self._arguments.record is not None else None
         try:
             flowgraph = gnuradio_module().radio_receiver(
-                self._intake,
+                self.intake,
                 self._endpoint,
                 radio,
                 self._settings,
@@ -242,7 +263,7 @@ class _Run:
                 if recorder is not None:
                     recorder.close()
         finally:
-            self._intake.close()
+            self.intake.close()
 
 
 class _LateTap:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 from djscc.campaign.plan import resolve_data
 from djscc.campaign.points import gnuradio_module
 from djscc.campaign.sender import FrameSource
+from djscc.campaign.transmit_log import TransmitLog
 from djscc.cli import options
 from djscc.cli.interrupt import Interrupt
 from djscc.cli.radio import radio_settings
 from djscc.codec import load_codec
 from djscc.imagery import TileSet, cut, load_image, load_tiles
+from djscc.link_control import ClosedLoop, loop_of_model
 from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
 from djscc.radio.levels import Levels
 from djscc.radio.prbs import TestFrames
@@ -39,12 +43,15 @@ class Frames:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._repeat = arguments.repeat
+        self.log: TransmitLog | None = None
+        self.loop: ClosedLoop | None = None
+        self.ratios: Counter[str] = Counter()  # of the frames that were made, where a loop chooses them
         self.sources: list[FrameSource | TestFrames] = []
         if arguments.prbs is not None:
             self.codec_id, self.images = TEST_CODEC_ID, 0
             self.sources = [TestFrames(arguments.prbs)]
             return
-        codec = load_codec(arguments.codec)
+        codec = self.codec = load_codec(arguments.codec)
         layers = codec.layers_for_ratio(arguments.ratio)
         self.codec_id, self.images = codec.id, len(arguments.images)
         # all of them before anything is sent
@@ -72,9 +79,27 @@ class Frames:
                 if isinstance(source, TestFrames):  # their payload follows from the number
                     yield from (source.frame(next(numbers)) for _ in range(len(source)))
                     continue
-                for header, payload in source:
+                if self.log is not None:
+                    self.log.scene(source.tiles)
+                for header, payload in self._adapted(source):
                     number = next(numbers) & 0xFFFF
-                    yield replace(header, frame_number=number, seed=number), payload
+                    header = replace(header, frame_number=number, seed=number)
+                    if self.log is not None:
+                        self.log.frame(header)
+                    if self.loop is not None:
+                        self.loop.sent(header)
+                    yield header, payload
+
+    def _adapted(self, source: FrameSource) -> Iterator[Frame]:
+        """The frames of a source, each with the layers that the loop chooses at that time, if there is a loop."""
+        frames = iter(source)
+        for _ in range(len(source)):
+            if self.loop is not None:
+                choice = self.loop.choose()
+                assert choice.ratio is not None
+                source.layers = self.codec.layers_for_ratio(choice.ratio)
+                self.ratios[choice.name] += 1
+            yield next(frames)
 
 
 def _tiles(name: str, limit: int | None) -> tuple[TileSet, tuple[int, int]]:
@@ -104,13 +129,17 @@ def transmit(arguments: argparse.Namespace) -> int:
     rate, samples_per_symbol = radio.waveform
     settings = WaveformSettings(rate, samples_per_symbol, back_off_db=arguments.back_off)
     frames = Frames(arguments)
+    frames.loop = _loop(arguments, frames)
     if arguments.dry_run:
         return _dry_run(arguments, frames, endpoint, radio, settings)
     result: dict[str, Any] = {"images": frames.images, "codec_id": f"{frames.codec_id:08x}"}
-    if endpoint.hardware:
-        result |= _over_radio(frames, endpoint, radio, settings)
-    else:
-        result |= _to_stream(frames, endpoint, radio, settings, arguments)
+    with _logged(arguments, frames), _adapting(frames):
+        if endpoint.hardware:
+            result |= _over_radio(frames, endpoint, radio, settings)
+        else:
+            result |= _to_stream(frames, endpoint, radio, settings, arguments)
+    if frames.loop is not None:
+        result["adapt"] = {"reports": frames.loop.reports, "ratios": dict(frames.ratios)}
     options.write_json(arguments.json, result)
     what = "test frames" if arguments.prbs is not None else f"{frames.images} images in {result['frames_sent']} frames"
     if arguments.prbs is not None:
@@ -120,6 +149,58 @@ def transmit(arguments: argparse.Namespace) -> int:
     text = f"{what}, {result['samples']} samples, {target}" + "".join(f", {n} {kind}" for kind, n in events.items())
     print(text, file=sys.stderr if endpoint.kind == "-" else sys.stdout)
     return 0
+
+
+def _loop(arguments: argparse.Namespace, frames: Frames) -> ClosedLoop | None:
+    """The closed loop that is asked for, not yet started."""
+    if arguments.adapt is None:
+        if arguments.wanted is not None:
+            raise StreamError(
+                "--wanted needs --adapt MODEL.json, the model to choose by (djscc fit RUN --json MODEL.json)"
+            )
+        return None
+    if arguments.wanted is None:
+        raise StreamError(
+            "--adapt needs --wanted Q, the quality to reach in the model's metric, such as 32 (dB of PSNR)"
+        )
+    if arguments.prbs is not None:
+        raise StreamError("--adapt chooses the ratio of images; leave it out with --prbs")
+    return loop_of_model(
+        arguments.adapt,
+        arguments.wanted,
+        frames.codec,
+        arguments.feedback,
+        options.security(arguments),
+        metric=arguments.metric,
+        reliability=arguments.reliability,
+    )
+
+
+@contextmanager
+def _adapting(frames: Frames) -> Iterator[None]:
+    """Listen to the receiver meanwhile, where a loop is asked for."""
+    if frames.loop is None:
+        yield
+        return
+    frames.loop.start()
+    try:
+        yield
+    finally:
+        frames.loop.close()
+
+
+@contextmanager
+def _logged(arguments: argparse.Namespace, frames: Frames) -> Iterator[None]:
+    """Log what is sent meanwhile, where that is asked for."""
+    if arguments.log is None:
+        yield
+        return
+    settings = {key: str(value) for key, value in vars(arguments).items() if value is not None and key != "run"}
+    frames.log = TransmitLog(arguments.log, settings)
+    try:
+        yield
+    finally:
+        frames.log.close()
 
 
 def _to_stream(

@@ -20,7 +20,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ class MetricsPublisher:
         self._link = Link(zmq.PUB, address, True, security, HIGH_WATER)
         self._topic, self._tiles = topic.encode(), tiles
         self.settings = dict(settings or {})
-        self.status: dict[str, Any] = {}  # told with each frame, such as frames_dropped
+        self.status: Callable[[], Mapping[str, Any]] = dict  # what is told with each frame, such as frames_dropped
         self.session = secrets.token_hex(6)
         self.sequence = 0
         self._settings_at = self._constellation_at = -1e9
@@ -93,7 +93,7 @@ class MetricsPublisher:
 
     def frame(self, frame: ReceivedFrame, record: Mapping[str, Any], tiles: NDArray[np.uint8] | None) -> None:
         """Send a received frame: its record, its tiles (N, H, W, C), and now and then some of its symbols."""
-        message = {"kind": "frame", "header": frame.header.to_dict(), **record, **self.status}
+        message = {"kind": "frame", "header": frame.header.to_dict(), **record, **self.status()}
         if time.monotonic() - self._constellation_at >= CONSTELLATION_S:
             self._constellation_at = time.monotonic()
             message["constellation"] = constellation(frame)

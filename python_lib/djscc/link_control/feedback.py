@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The closed loop of a running transmitter: a controller fed with what the receiver publishes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+from djscc.campaign.transmit_log import Key, key_of
+from djscc.codec import Codec
+from djscc.errors import DjsccError
+from djscc.link_control.choices import Choice, choices_of_model, ratios_of
+from djscc.link_control.controller import Controller, ControllerSettings
+from djscc.links import MetricsSubscriber, Received, Security, parse_address
+from djscc.semantic_loss import FittedModel
+from djscc.waveform import FrameHeader
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED = 10_000  # frames under way
+
+
+def loop_of_model(
+    path: str | Path,
+    wanted: float,
+    codec: Codec,
+    address: str,
+    security: Security | None = None,
+    metric: str | None = None,
+    reliability: float = 0.95,
+) -> ClosedLoop:
+    """A loop for the model in a file and what a codec offers; nothing is opened yet."""
+    model = FittedModel.load(path, metric=metric)
+    parse_address(address, bind=False)
+    choices = choices_of_model(model, wanted, ratios_of(codec, model))
+    return ClosedLoop(Controller(choices, ControllerSettings(reliability=reliability)), address, security)
+
+
+class ClosedLoop:
+    """Chooses for each frame from the reports on those before.
+
+    Call :meth:`choose` before a frame is made and :meth:`sent` when it goes out; reports come in by a thread of its own, once
+    :meth:`start` has opened the link. Without reports the safest choice is taken, and that is said once.
+
+    Args:
+        controller: what decides.
+        address: where the receiver publishes its metrics.
+        security: keys of that link.
+    """
+
+    def __init__(self, controller: Controller, address: str, security: Security | None = None) -> None:
+        self.controller = controller
+        self.reports = 0
+        self.problem: DjsccError | None = None
+        self._address, self._security = address, security
+        self._lock = threading.Lock()
+        self._sent: OrderedDict[Key, float] = OrderedDict()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._subscriber: MetricsSubscriber | None = None
+
+    def start(self) -> None:
+        """Open the link and listen; raises LinkError for an address that cannot be used."""
+        self._subscriber = MetricsSubscriber(self._address, self._security)
+        self._thread = threading.Thread(target=self._listen, name="feedback", daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        assert self._subscriber is not None
+        while not self._stopping.is_set():
+            try:
+                received = self._subscriber.receive(0.2)
+            except DjsccError as error:
+                if self.problem is None:
+                    logger.warning("no feedback: %s; the safest ratio is sent", error)
+                self.problem = error
+                self._stopping.wait(1.0)
+                continue
+            if received is not None:
+                self.problem = None
+                self.take(received)
+        self._subscriber.close()
+
+    def take(self, received: Received, now_s: float | None = None) -> None:
+        """Take one message of the receiver: a report, if it is of a frame that was sent from here."""
+        now_s = time.monotonic() if now_s is None else now_s
+        snr_db = received.message.get("snr_est_db")
+        if received.kind != "frame" or isinstance(snr_db, bool) or not isinstance(snr_db, int | float):
+            return
+        try:
+            key = key_of(FrameHeader.from_dict(received.message["header"]))
+        except (DjsccError, KeyError, TypeError, ValueError):
+            return
+        with self._lock:
+            sent_s = self._sent.pop(key, None)
+            if sent_s is not None:
+                self.reports += 1
+                self.controller.report(float(snr_db), sent_s, now_s)
+
+    def choose(self, now_s: float | None = None) -> Choice:
+        """The choice for the next frame."""
+        with self._lock:
+            return self.controller.choose(time.monotonic() if now_s is None else now_s)
+
+    def sent(self, header: FrameHeader, now_s: float | None = None) -> None:
+        """A frame goes out now: reports on it are told from those on others by its ids."""
+        with self._lock:
+            self._sent[key_of(header)] = time.monotonic() if now_s is None else now_s
+            while len(self._sent) > REMEMBERED:
+                self._sent.popitem(last=False)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(5)
