@@ -186,7 +186,7 @@ def test_a_reader_that_is_late_loses_whole_stretches() -> None:
 
 def test_values_out_of_range_are_refused_by_name() -> None:
     radio = Air(AirSettings()).radios[0]
-    with pytest.raises(OutOfRangeError, match="7e.09 Hz.*325000000"):
+    with pytest.raises(OutOfRangeError, match=r"7e\+09 Hz.*325000000"):
         radio.receiver.set_frequency(7e9)
     with pytest.raises(OutOfRangeError, match="5 dB"):
         radio.transmitter.set_gain(5)

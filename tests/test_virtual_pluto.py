@@ -190,9 +190,9 @@ def test_gain_control_brings_a_signal_to_its_level() -> None:
 
 SENDER = """
 from gnuradio import iio
-uri, rate, frequency, attenuation, path, buffer = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), sys.argv[5], 8192
+uri, rate, frequency, attenuation, path = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
 top = gr.top_block()
-sink = iio.fmcomms2_sink_fc32(uri, [True, True], buffer, False)
+sink = iio.fmcomms2_sink_fc32(uri, [True, True], 8192, False)
 sink.set_len_tag_key(''); sink.set_bandwidth(1000000); sink.set_frequency(frequency); sink.set_samplerate(rate)
 sink.set_attenuation(0, attenuation); sink.set_filter_params('Auto', '', 0, 0)
 source = analog.sig_source_c(rate, analog.GR_COS_WAVE, 0.05 * rate, 0.5) if path == 'tone' else blocks.file_source(8, path, False)

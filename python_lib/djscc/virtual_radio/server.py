@@ -100,6 +100,8 @@ class RadioServer:
         finally:
             with self._lock:
                 self._clients.discard(connection)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
             connection.close()
 
     def stop(self) -> None:

@@ -190,10 +190,9 @@ class ReceiveStream:
             self.remaining -= len(words)
         if not len(words):
             return
-        if self.keep_all:
-            fits = len(words)
-        else:
-            fits = 0 if self._losing and self.room < self.refill else min(self.room, len(words))
+        fits = len(words)
+        if not self.keep_all:
+            fits = 0 if self._losing and self.room < self.refill else min(self.room, fits)
         if fits:
             self._blocks.append(Block(index, words[:fits], self._losing))
             self._losing = False

@@ -33,6 +33,7 @@ EVENTS = {"sent": 1, "underrun": 2, "late": 8}  # UHD's codes
 PACKET_SAMPLES = 4096
 MAXIMUM_SAMPLES = 1 << 16  # of a packet to send
 BUFFER_S = 0.025  # that one of the radio's buffers holds
+LATENCY_SAMPLES = 64  # between a command to stream and the first sample
 DRAIN_S = 2.0  # what was to be sent when the client went away still is, for so long
 MODULE = "libdjscc_virtual_usrp.so"
 
@@ -149,8 +150,10 @@ class UsrpSession:
         return -self._shift[side_name] if side_name == "rx" else self._shift[side_name]
 
     def _tune(self, side_name: str, oscillator: float, shift: float) -> None:
+        side = self._side(side_name)
+        side.set_frequency(oscillator)  # refused or not
         self._shift[side_name] = shift
-        self._side(side_name).set_frequency(oscillator + self._signed(side_name))
+        side.frequency = oscillator + self._signed(side_name)
 
     def _device_time(self, device_seconds: float) -> tuple[int, float]:
         """What the radio's time registers say at a time of its clock."""
@@ -168,7 +171,6 @@ class UsrpSession:
     def _receive(self) -> None:
         threading.Thread(target=self._take_commands, name="stream commands", daemon=True).start()
         receiver = self.radio.receiver
-        self._gone = False
         while True:
             with self.air.changed:
                 self.air.changed.wait_for(lambda: self._gone or self.air.stopped or self._something_to_tell())
@@ -224,6 +226,7 @@ class UsrpSession:
         receiver = self.radio.receiver
         stream = ReceiveStream(self._capacity(receiver), 1, keep_all=self.air.streams)
         stream.remaining = count or None
+        stream.start = receiver.index_at(self.air.time * (1 + self.radio.settings.clock_ppm * 1e-6)) + LATENCY_SAMPLES
         if timed:
             stream.start = receiver.index_at(self._clock_seconds(full, fraction))
             if stream.start < receiver.index:
@@ -246,6 +249,7 @@ class UsrpSession:
             transmitter.stream = stream
             self.air.changed.notify_all()
         threading.Thread(target=self._tell_events, args=(stream,), name="transmit events", daemon=True).start()
+        when: tuple[int, float] | None = None
         try:
             while True:
                 header = self._input.read(HEADER.size)
@@ -258,14 +262,17 @@ class UsrpSession:
                 if len(data) < 4 * count:
                     break
                 samples = self._from_words(data)
+                if flags & HAS_TIME:
+                    when = full, fraction
+                if not count and not flags & END_OF_BURST:
+                    continue  # gr-uhd announces its first burst with an empty packet
                 with self.air.changed:
                     stream.capacity = self._capacity(transmitter)
                     self.air.changed.wait_for(lambda: self.air.stopped or stream.room >= count)  # noqa: B023
                     if self.air.stopped:
                         break
-                    start = None
-                    if flags & HAS_TIME:
-                        start = transmitter.index_at(self._clock_seconds(full, fraction))
+                    start = None if when is None else transmitter.index_at(self._clock_seconds(*when))
+                    when = None
                     stream.put(samples, start, bool(flags & END_OF_BURST))
                     self.air.changed.notify_all()
         finally:
