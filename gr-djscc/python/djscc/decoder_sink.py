@@ -143,6 +143,7 @@ class decoder_sink(gr.basic_block):
         if publish:
             settings = {"decoder": decoder or "the codec's first", "when_full": when_full, "queue_frames": queue_frames}
             block.publisher = MetricsPublisher(publish, Security(keys or None, insecure), settings=settings)
+            block.publisher.status = lambda: {"frames_dropped": block.frames_dropped}
             sink.observers.append(block.publisher.frame)
         return block
 
@@ -216,8 +217,6 @@ class decoder_sink(gr.basic_block):
         return True
 
     def _decode(self, frame: ReceivedFrame) -> None:
-        if self.publisher is not None:
-            self.publisher.status["frames_dropped"] = self.frames_dropped
         record = self._sink.accept(frame)
         self.frames += 1
         number, values = frame.header.frame_number, means(record)
