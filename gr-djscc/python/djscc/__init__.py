@@ -10,6 +10,7 @@ import contextlib
 from .channel import channel
 from .decoder_sink import decoder_sink
 from .encoder_source import encoder_source
+from .estimate_history import estimate_history
 from .flowgraph import FlowgraphStalledError, run_to_end
 from .frame_modulator import frame_modulator
 from .frame_receiver import frame_receiver
@@ -25,6 +26,7 @@ __all__ = [
     "channel",
     "decoder_sink",
     "encoder_source",
+    "estimate_history",
     "frame_modulator",
     "frame_receiver",
     "image_view",

@@ -12,6 +12,8 @@ from gnuradio import gr
 
 from djscc.errors import DjsccError
 
+from .guard import taken
+
 POLL_S = 0.1
 STOP_S = 60.0  # for the blocks to end once they have been told to
 
@@ -45,10 +47,12 @@ def run_to_end(
         if not ended.is_set():
             top_block.stop()
             ended.wait(STOP_S)
-    for block in blocks:
-        if block.error is not None:
-            block.error.add_note(f"in the flowgraph's block {block.name()}")
-            raise block.error
+    failed = [block for block in blocks if block.error is not None]
+    for block in failed:
+        taken(block.error)
+    for block in failed:
+        block.error.add_note(f"in the flowgraph's block {block.name()}")
+        raise block.error
 
 
 def _watch(

@@ -4,15 +4,37 @@
 An exception that leaves Python's ``work()`` either kills the process or, as is GNU Radio's default, the block's thread alone, and
 the flowgraph then never ends. So each method that the scheduler calls is ``guarded``: it keeps the exception in ``block.error``,
 logs it, and tells the scheduler that the block is done, which ends its neighbours, and theirs.
+
+A program that GRC generates looks at none of this and would exit with 0. So an error that nobody has taken notice of (``taken``)
+makes the process exit with 1.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 WORK_DONE = -1
+_untaken: list[BaseException] = []
+
+
+def taken(error: BaseException) -> None:
+    """Say that somebody acts upon a block's error."""
+    _untaken[:] = [other for other in _untaken if other is not error]
+
+
+def _exit() -> None:
+    if _untaken:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+atexit.register(_exit)
 
 
 def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,6 +48,7 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(self, *arguments)
         except Exception as error:
             self.error = error
+            _untaken.append(error)
             self.logger.error(f"ended by {type(error).__name__}: {error}")
             return WORK_DONE
 

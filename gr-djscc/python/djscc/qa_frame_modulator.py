@@ -45,6 +45,24 @@ class qa_frame_modulator(gr_unittest.TestCase):
         sink = self.modulated(djscc.encoder_source(frames), settings)
         np.testing.assert_array_equal(np.array(sink.data(), np.complex64), self.expected(frames, settings))
 
+    def test_each_frame_is_a_burst_filled_up(self):
+        frames = random_frames(2)
+        flowgraph, sink = gr.top_block(), blocks.vector_sink_c()
+        source, modulator = djscc.encoder_source(frames), djscc.frame_modulator(multiple=5000)
+        flowgraph.connect(source, modulator, sink)
+        djscc.run_to_end(flowgraph, [source, modulator], 30)
+        starts = [offset for offset, _ in tags_of(sink, pmt.intern("tx_sob"))]
+        ends = [offset for offset, _ in tags_of(sink, pmt.intern("tx_eob"))]
+        self.assertEqual(len(starts), 3)  # and one of silence
+        self.assertEqual([end + 1 for end in ends], [*starts[1:], len(sink.data())])
+        self.assertTrue(all(start % 5000 == 0 for start in [*starts, len(sink.data())]))
+        samples = np.array(sink.data(), np.complex64)
+        for start, frame in zip(starts, frames, strict=False):
+            sent = Modulator().modulate(*frame)
+            np.testing.assert_array_equal(samples[start : start + len(sent)], sent)
+        with self.assertRaisesRegex(ValueError, "multiple of 0"):
+            djscc.frame_modulator(multiple=0)
+
     def test_symbols_of_no_frame_are_an_error(self):
         with self.assertRaisesRegex(ValueError, "symbol 0 belongs to no frame"):
             self.modulated(blocks.vector_source_c([1.0] * 100))

@@ -21,11 +21,11 @@ def stream(frames, noise=0.02, lead=3000):
 
 
 class qa_frame_receiver(gr_unittest.TestCase):
-    def received(self, samples, tags=(), most_items=None):
+    def received(self, samples, tags=(), most_items=None, **options):
         source = TaggedSource(samples, tags)
         if most_items:
             source.set_max_noutput_items(most_items)
-        receiver, symbols, variance = djscc.frame_receiver(), blocks.vector_sink_c(), blocks.vector_sink_f()
+        receiver, symbols, variance = djscc.frame_receiver(**options), blocks.vector_sink_c(), blocks.vector_sink_f()
         messages, flowgraph = MessageCollector(), gr.top_block()
         flowgraph.connect(source, receiver, symbols)
         flowgraph.connect((receiver, 1), variance)
@@ -87,6 +87,48 @@ class qa_frame_receiver(gr_unittest.TestCase):
     def test_noise_alone(self):
         receiver, symbols, _, _ = self.received(stream([], noise=1.0, lead=200_000))
         self.assertEqual((len(symbols.data()), receiver.counters.frames), (0, 0))
+
+    def test_a_jump_of_time_is_filled_with_erasures(self):
+        """As gr-uhd tags it: the first sample, and the first after samples were lost."""
+        frames = random_frames(3, tiles=16, layers=8)
+        samples, lost, rate = stream(frames), 4000, 2e6
+        at = len(samples) // 2
+        direct = Receiver()
+        expected = direct.push(samples[:at]) + direct.skip(lost) + direct.push(samples[at + lost :])
+
+        def time_tag(place, sample):
+            seconds = 7 + sample / rate
+            whole = int(seconds)
+            value = pmt.make_tuple(pmt.from_uint64(whole), pmt.from_double(seconds - whole))
+            return place, pmt.intern("rx_time"), value
+
+        class Tap:
+            def __init__(self):
+                self.count, self.gaps = 0, []
+
+            def write(self, items):
+                self.count += len(items)
+
+            def gap(self, count):
+                self.gaps.append((self.count, count))
+
+        gaps, tap = [], Tap()
+        receiver, symbols, variance, _ = self.received(
+            np.delete(samples, slice(at, at + lost)),
+            [time_tag(0, 0), time_tag(at, at + lost)],
+            tap=tap,
+            on_gap=lambda *gap: gaps.append(gap),
+        )
+        self.check(expected, symbols, variance)
+        self.assertEqual([f.report.overruns for f in expected], [0, 1, 0])
+        self.assertEqual(gaps, [(at, lost)])
+        self.assertEqual((tap.count, tap.gaps), (len(samples) - lost, [(at, lost)]))
+        self.assertEqual(receiver.position, len(samples))
+
+    def test_ends_after_so_many_frames(self):
+        frames = random_frames(4)
+        _, symbols, _, _ = self.received(stream(frames), frames=2)
+        self.assertEqual([read_header(v).frame_number for _, v in tags_of(symbols, FRAME)], [0, 1])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import unittest
 
 import numpy as np
 from gnuradio import djscc, gr_unittest
+from gnuradio.djscc.guard import taken
 from gnuradio.djscc.image_message import image_message
 from qa_support import random_frames
 
@@ -48,6 +49,7 @@ class qa_image_view(gr_unittest.TestCase):
         view = djscc.image_view()
         view.show(pmt.intern("hello"))
         self.assertIsNotNone(view.error)
+        taken(view.error)
 
 
 if __name__ == "__main__":
