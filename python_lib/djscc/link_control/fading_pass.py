@@ -77,7 +77,7 @@ def make_track(
         if flight.peak_snr_db is None:
             raise ChannelError(f"channel {channel.name} has no link budget that tells the Es/N0; give --snr")
         time = np.arange(int(flight.duration_s * rate)) / rate
-        coarse = np.linspace(0, flight.duration_s * (1 - 1e-9), 400)
+        coarse = np.linspace(0, flight.duration_s * (1 - 1e-9), 200)
         states = [flight.state(float(t)) for t in coarse]
         mean = np.interp(time, coarse, [float(s.snr_db or 0.0) for s in states])
         elevation = np.interp(time, coarse, [s.elevation_deg for s in states])
