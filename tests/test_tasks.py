@@ -8,7 +8,7 @@ import pytest
 import torch
 from djscc import DATA
 from djscc.campaign import RunLog
-from djscc.campaign.plan import Plan, PlanError
+from djscc.campaign.plan import Plan
 from djscc.campaign.runner import run_campaign
 from djscc.campaign.summary import point_means, sum_up
 from djscc.cli import main
@@ -209,7 +209,7 @@ def test_a_campaign_logs_every_task(tmp_path, tiles):
 
 def test_two_tasks_of_one_name_are_refused(tmp_path, tiles):
     tasks = tuple(str(write_task(tmp_path / folder, "same")) for folder in ("a", "b"))
-    with pytest.raises(PlanError, match="two have one name, same, same"):
+    with pytest.raises(TaskError, match="two have one name, same, same"):
         run_campaign(small_plan(tmp_path, tiles, tasks=tasks), tmp_path / "run", workers=1, progress=False)
 
 
@@ -246,3 +246,14 @@ def test_the_benchmark_measures_a_task(task_folder, tiles, monkeypatch):
     assert len(set(eight)) == 8 and eight[0] == tiles.images[:1].tobytes()
     with pytest.raises(ImageError, match="have no labels"):
         bench.run(TileSet(tiles.images, tiles.names), ["tiny"], load_codec("adaptive", "lite"))
+
+
+def test_receive_decides_without_originals(task_folder, tmp_path):
+    pytest.importorskip("gnuradio.djscc")
+    image, samples, run = DATA / "landsat" / "r0c0.png", tmp_path / "image.cf32", tmp_path / "run"
+    assert main(["transmit", str(image), "--sink", f"file:{samples}"]) == 0
+    options = ["--decoder", "lite", "--task", str(task_folder)]
+    assert main(["receive", "--source", f"file:{samples}", "--run", str(run), *options]) == 0
+    (record,) = RunLog(run).records()
+    assert {tuple(tile["tasks"]["tiny"]) for tile in record["tiles"]} == {("decision", "confidence")}
+    assert 1 / 3 < record["tasks"]["tiny"]["confidence"] <= 1

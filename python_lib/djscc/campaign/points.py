@@ -43,17 +43,12 @@ def codec_of(name: str, decoder: str | None) -> Codec:
 
 
 def tasks_of(plan: Plan) -> list[Task]:
-    """The tasks of a plan, each loaded and checked once in a process; PlanError for two of one name."""
+    """The tasks of a plan, each loaded and checked once in a process."""
     if not plan.tasks:
         return []
-    from djscc.tasks import load_task
+    from djscc.tasks import load_tasks
 
-    tasks = [load_task(name) for name in plan.tasks]
-    if len({task.name for task in tasks}) < len(tasks):
-        raise PlanError(
-            f"tasks {', '.join(plan.tasks)}: two have one name, {', '.join(t.name for t in tasks)}; leave one out"
-        )
-    return tasks
+    return load_tasks(plan.tasks)
 
 
 def channel_of(plan: Plan, point: Point) -> ChannelDescription:

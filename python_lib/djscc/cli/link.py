@@ -41,14 +41,7 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(
             "--channel", default="awgn", metavar="NAME", help="preset or YAML file of a channel (default: awgn)"
         )
-        parser.add_argument(
-            "--task",
-            dest="tasks",
-            action="append",
-            default=[],
-            metavar="NAME",
-            help="judge the received tiles by this task too, a shipped one or a folder (may be given several times)",
-        )
+        options.add_tasks(parser)
         options.add_by_content(parser)
         parser.add_argument(
             "--told", action="store_true", help="tell the encoder the Es/N0 (by default it does not know it)"

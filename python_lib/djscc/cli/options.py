@@ -133,6 +133,17 @@ def add_codec(parser: argparse.ArgumentParser, decoder: bool = True) -> None:
     )
 
 
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task",
+        dest="tasks",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="judge the received tiles by this task too, a shipped one or a folder (may be given several times)",
+    )
+
+
 def add_by_content(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by-content",

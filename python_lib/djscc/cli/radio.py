@@ -104,6 +104,7 @@ def add_commands(commands: Any) -> None:
     receive.add_argument(
         "--decoder", metavar="NAME", help="which of the codec's decoders (default: its first, the strongest)"
     )
+    options.add_tasks(receive)
     receive.add_argument("--frames", type=options.count, metavar="N", help="end after N frames")
     receive.add_argument(
         "--seconds", type=options.number, metavar="S", help="end after S seconds (of the recording, where it is one)"

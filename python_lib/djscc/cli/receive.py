@@ -26,6 +26,7 @@ from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse
 from djscc.radio.prbs import TestSink, line
 from djscc.radio.sigmf_files import Recorder, SigmfSource
 from djscc.radio.streams import About, End, Gap, Overrun, open_source
+from djscc.tasks import load_tasks
 from djscc.waveform import ReceivedFrame, Receiver, ReceiverCounters, WaveformSettings
 
 KEPT = 1  # records held in memory; the log has them all
@@ -101,7 +102,10 @@ def receive(arguments: argparse.Namespace) -> int:
     if arguments.prbs:
         sink = TestSink(log, settings, KEPT)
     else:
-        sink = FrameSink(log=log, pictures=1 << 24, settings=settings, decoder=arguments.decoder, keep=KEPT)
+        tasks = load_tasks(arguments.tasks)
+        sink = FrameSink(
+            log=log, pictures=1 << 24, settings=settings, decoder=arguments.decoder, keep=KEPT, tasks=tasks
+        )
     intake = Intake(sink, arguments.frames)
     about = About(settings, radio, run_id=run_id, device=str(endpoint) if endpoint.hardware else None)
     said = {"source": arguments.source, "decoder": arguments.decoder, "waveform": settings.to_dict(), "run_id": run_id}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from djscc.tasks.results import TaskError, summarise
 
 if TYPE_CHECKING:
-    from djscc.tasks.task import Task, available_tasks, load_task, register
+    from djscc.tasks.task import Task, available_tasks, load_task, load_tasks, register
 
-__all__ = ["Task", "TaskError", "available_tasks", "load_task", "register", "summarise"]
+__all__ = ["Task", "TaskError", "available_tasks", "load_task", "load_tasks", "register", "summarise"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ group ``djscc.tasks``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -25,7 +25,7 @@ from djscc.imagery import TileSet
 from djscc.tasks.results import TaskError
 from djscc.tasks.weights import available_tasks, find_task, read_manifest
 
-__all__ = ["KINDS", "Task", "TaskError", "available_tasks", "load_task", "register"]
+__all__ = ["KINDS", "Task", "TaskError", "available_tasks", "load_task", "load_tasks", "register"]
 
 
 class Task(ABC):
@@ -97,3 +97,13 @@ def load_task(name: str, device: str = "cpu") -> Task:
     if manifest["kind"] not in KINDS:
         raise TaskError(f"{folder}: kind {manifest['kind']!r} of task is unknown; known are {', '.join(KINDS)}")
     return KINDS[manifest["kind"]].load(folder, manifest, device)
+
+
+def load_tasks(names: Sequence[str]) -> list[Task]:
+    """Several tasks; TaskError for two of one name, which a log could not tell apart."""
+    tasks = [load_task(name) for name in names]
+    if len({task.name for task in tasks}) < len(tasks):
+        raise TaskError(
+            f"tasks {', '.join(names)}: two have one name, {', '.join(t.name for t in tasks)}; leave one out"
+        )
+    return tasks
