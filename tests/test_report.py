@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The report: one page that needs nothing beside it, whole for whole runs and honest for others."""
 
+import html
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from djscc.campaign import RunError, RunLog
 from djscc.report import ReportError, write_report
 from djscc.report.runs import ratio_text
+from PIL import Image
 from synthetic_runs import RATIOS, SNRS, write_run
 
 
@@ -16,10 +22,10 @@ class Page(HTMLParser):
 
     VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
 
-    def __init__(self, html):
+    def __init__(self, text):
         super().__init__()
         self.open, self.text, self.loads, self.tags, self.images = [], [], [], [], []
-        self.feed(html)
+        self.feed(text)
         self.close()
         assert not self.open, f"tags left open: {self.open}"
         self.words = " ".join(" ".join(self.text).split())
@@ -97,6 +103,62 @@ def test_page_gives_forms_equation_and_warnings(demo):
     assert "The semantic loss" in page.words and "What one metric says of another" in page.words
 
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
+
+
+def browse(page, profile, width, *arguments):
+    """Load a page in a headless Chromium with a profile of its own; returns what it prints."""
+    quiet = ("--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+    size = ("--hide-scrollbars", f"--window-size={width},1600")
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        *quiet,
+        f"--user-data-dir={profile}",
+        *size,
+        *arguments,
+        page.as_uri(),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [1280, 600])
+def test_a_browser_lays_the_page_out_whole(demo, tmp_path, width):
+    """A script in a copy of the page asks the browser itself: nothing wider than the window, every picture decoded, every figure
+    and table of some size, every link of the page leading somewhere."""
+    questions = """<script>
+        const all = (what) => [...document.querySelectorAll(what)], box = (e) => e.getBoundingClientRect();
+        all("details").forEach((e) => { e.open = true; });
+        document.title = JSON.stringify({
+          wide: document.documentElement.scrollWidth - window.innerWidth,
+          undecoded: all("img").filter((e) => !e.complete || e.naturalWidth < 8).length,
+          flat: all("figure svg, .equation svg, table").filter((e) => box(e).width < 50 || box(e).height < 15).length,
+          outside: all("figure").filter((e) => box(e).right > window.innerWidth).length,
+          lost: all("nav a").filter((e) => !document.querySelector(e.getAttribute("href"))).length,
+          figures: all("figure svg").length, images: all("img").length,
+        });
+    </script></body>"""
+    copy = tmp_path / "page.html"
+    copy.write_text(demo[0].read_text().replace("</body>", questions))
+    dom = browse(copy, tmp_path / "profile", width, "--dump-dom")
+    answers = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom)[1]))
+    assert answers.pop("figures") >= 8 and answers.pop("images") == 3 * (1 + 14)
+    assert answers.pop("wide") <= 0
+    assert answers == {"undecoded": 0, "flat": 0, "outside": 0, "lost": 0}
+
+
+@in_a_browser
+def test_a_browser_paints_the_page(demo, tmp_path):
+    shot = tmp_path / "shot.png"
+    browse(demo[0], tmp_path / "profile", 1280, f"--screenshot={shot}")
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    assert pixels.shape == (1600, 1280, 3)
+    assert pixels.max() - pixels.min() > 200 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200
+
+
 def test_figures_lie_beside_the_page(demo):
     index, page = demo
     files = {file.name for file in index.parent.glob("*.png")}
@@ -106,9 +168,9 @@ def test_figures_lie_beside_the_page(demo):
 
 
 def test_ink_follows_the_theme(demo):
-    html = demo[0].read_text()
-    svg = html[html.index("<svg") :]
-    assert "var(--ink)" in svg and "#23272b" not in svg and "prefers-color-scheme: dark" in html
+    page = demo[0].read_text()
+    svg = page[page.index("<svg") :]
+    assert "var(--ink)" in svg and "#23272b" not in svg and "prefers-color-scheme: dark" in page
 
 
 def test_several_runs_codecs_and_channels(tmp_path):

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from djscc import DATA, __version__
+from djscc import __version__
 from djscc.campaign.plan import Plan
 from djscc.campaign.runlog import RunLog
 from djscc.cli import options
@@ -98,10 +98,14 @@ def add_commands(commands: Any) -> None:
         run_plan,
         "plan a link: powers and ratios that maximise the smallest weighted semantic performance",
         "Beside it stand equal sharing, water-filling and the largest sum rate, and a bound that no allocation reaches.",
-        example=f"djscc plan model.json {DATA / 'scenarios' / 'leo-downlink.yaml'} --json plan.json",
+        example="djscc plan model.json leo-downlink --json plan.json",
     )
     plan.add_argument("models", nargs="+", metavar="MODEL.json", help="models that `djscc fit --json` wrote")
-    plan.add_argument("scenario", metavar="SCENARIO.yaml", help="users, channels, power, bandwidth, deadline")
+    plan.add_argument(
+        "scenario",
+        metavar="SCENARIO.yaml",
+        help="users, channels, power, bandwidth, deadline: a file, or the name of a shipped one",
+    )
     plan.add_argument(
         "--wanted",
         type=options.number,
@@ -109,6 +113,8 @@ def add_commands(commands: Any) -> None:
         help="also give the least power and the least bandwidth for this performance (1 - weight x loss) of every user; "
         "without it, for the values that the scenario's users want",
     )
+    plan.add_argument("--codec", metavar="NAME", help="take the models of this codec only")
+    plan.add_argument("--channel", metavar="NAME", help="take the models of this channel only")
     options.add_json(plan)
 
 
@@ -165,8 +171,14 @@ def run_plan(arguments: argparse.Namespace) -> int:
     from djscc.planning import load_scenario, plan_links
     from djscc.semantic_loss import load_models
 
-    models = [model for path in arguments.models for model in load_models(path)]
-    plan = plan_links(models, load_scenario(arguments.scenario), arguments.wanted)
+    models = [
+        model
+        for path in arguments.models
+        for model in load_models(path)
+        if arguments.codec in (None, model.provenance.get("codec"))
+        and arguments.channel in (None, model.provenance.get("channel"))
+    ]
+    plan = plan_links(models, load_scenario(options.named_file("scenarios", arguments.scenario)), arguments.wanted)
     print(plan.table())
     options.write_json(arguments.json, plan.to_dict())
     return 0

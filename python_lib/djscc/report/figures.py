@@ -57,6 +57,8 @@ STYLE: Any = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
+    "legend.columnspacing": 1.1,
+    "legend.handletextpad": 0.3,
     "lines.linewidth": 1.6,
     "mathtext.fontset": "stix",
     "svg.hashsalt": "djscc",
