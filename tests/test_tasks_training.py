@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -107,9 +108,11 @@ def test_learning_rate_rises_stays_and_falls():
         ("zoom=[2, 1]", r"zoom \[2, 1\] must be lowest and highest"),
         ("zoom=1.5", "zoom 1.5 must be two numbers"),
         ("network={size: 64}", "names no family"),
+        ("data={train: nowhere, validation: nowhere}", "nowhere: no such folder"),
         ("data={train: [a]}", "data must name the folders of train and validation"),
         ("kind=detection", "kind 'detection' cannot be trained here"),
         ("optimiser=sgd", "optimiser 'sgd' is unknown; known are adamw, muon"),
+        ("network={family: resnet8, depth: 3}", "network .*: .*unexpected keyword argument 'depth'"),
         ("network={family: vgg99}", "neither resnet8 nor a network of timm"),
         ("batch=1000", "24 training tiles are fewer than one batch of 1000"),
         ("received={ratios: [1/4, 1/48]}", "must be lowest and highest"),
@@ -126,8 +129,6 @@ def test_wrong_settings_are_named(tiles, tmp_path, capsys, change, message):
     path.write_text(yaml.safe_dump(raw))
     assert main(["train-task", str(path), "--out", str(tmp_path / "out"), "--set", change]) == 1
     error = capsys.readouterr().err
-    import re
-
     assert re.search(message, error), error
 
 

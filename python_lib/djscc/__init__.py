@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Deep joint source-channel coding (DJSCC) of Earth-observation imagery: from images to channel symbols and back.
 
-The packages stand along the way of the data: ``imagery``, ``codec``, ``waveform``, ``channels``, ``quality``, ``campaign``,
-``semantic_loss``, ``planning``, ``report``, ``cli``. Nothing here imports GNU Radio; its blocks are in ``gnuradio.djscc``.
+The packages stand along the way of the data: ``imagery``, ``codec``, ``waveform``, ``channels``, ``quality``, ``tasks``,
+``campaign``, ``semantic_loss``, ``planning``, ``report``, ``cli``. Nothing here imports GNU Radio; its blocks are in ``gnuradio.djscc``.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -86,7 +86,10 @@ def _begin(config: TaskTrainingConfig, classes: tuple[str, ...]) -> Classifier:
     """A fresh network, or that of the task to start from; the latter tells the network's settings when there are none."""
     torch.manual_seed(config.seed)
     if not config.initial:
-        return Classifier(classes=len(classes), **config.network)
+        try:
+            return Classifier(classes=len(classes), **config.network)
+        except (TypeError, ValueError, AssertionError) as error:  # an option that the network does not take
+            raise ConfigError(f"network {config.network}: {error}") from error
     task = load_task(config.initial)
     if not isinstance(task, Classification) or task.classes != classes:
         raise ConfigError(f"initial {config.initial!r}: decides between other classes than the training tiles show")

@@ -82,6 +82,7 @@ class TaskTrainingConfig:
             )
         if not (isinstance(config.data, dict) and {"train", "validation"} <= config.data.keys()):
             raise ConfigError(f"{path}: data must name the folders of train and validation")
+        config.data = {k: [v] if isinstance(v, str) else [str(p) for p in v or ()] for k, v in config.data.items()}
         if config.kind != "classification":
             raise ConfigError(f"{path}: kind {config.kind!r} cannot be trained here; known is classification")
         if min(config.steps, config.batch, config.validate_every, config.validation_tiles) < 1:
