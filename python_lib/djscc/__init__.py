@@ -2,7 +2,8 @@
 """Deep joint source-channel coding (DJSCC) of Earth-observation imagery: from images to channel symbols and back.
 
 The packages stand along the way of the data: ``imagery``, ``codec``, ``waveform``, ``channels``, ``quality``, ``tasks``,
-``campaign``, ``semantic_loss``, ``planning``, ``report``, ``cli``. Nothing here imports GNU Radio; its blocks are in ``gnuradio.djscc``.
+``campaign``, ``semantic_loss``, ``planning``, ``report``, ``cli``. Nothing
+here imports GNU Radio; its blocks are in ``gnuradio.djscc``.
 """
 
 from importlib.metadata import PackageNotFoundError, version
