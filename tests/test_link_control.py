@@ -221,7 +221,10 @@ def test_frames_in_deep_fades_are_lost_and_not_reported():
 
 
 def test_tracks_of_passes_and_channels():
-    flight = make_track(load_channel("leo-600km-x-band").replace(snr_db=15.0), load_channel("rician-k10"))
+    flight = make_track(
+        load_channel("leo-600km-x-band").replace({"snr_db": 15.0, "link.exceeded_percent": None}),
+        load_channel("rician-k10"),
+    )
     assert flight.duration_s > 500
     assert 15 < flight.snr_db.max() < 22 and flight.elevation_deg.max() == pytest.approx(75, abs=1)
     assert 0.05 < flight.round_trip_s.min() < flight.round_trip_s.max() < 0.07
@@ -276,7 +279,8 @@ def test_adapted_transmission_and_its_log(tmp_path):
     assert len(log.originals(first.scene_id)) == 4 and first.layers == (32, 32)
 
 
-def test_command_acm(tmp_path, capsys):
+def test_command_acm(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("djscc.link_control.acm.SNR_DB", (-10, -2, 6, 14, 22))
     arguments = ["acm", "--channel", "shadowed-average", "--seconds", "20", "--limit", "4", "--decoder", "lite"]
     model().save(tmp_path / "model.json")
     extra = ["--json", str(tmp_path / "r.json"), "--plot", str(tmp_path / "p.png"), "--reliability", "0.9"]

@@ -142,9 +142,16 @@ def test_what_is_missing_is_counted():
 
 def test_task_results_and_metrics_over_time():
     state = MonitorState()
-    state.accept(message(0, tasks={"accuracy": 0.75, "bad": "x"}, constellation=[[0.1, 0.2], ["x", 1]]), 0)
+    state.accept(
+        message(
+            0,
+            tasks={"land cover": {"accuracy": 0.75, "agreement": "x"}, "bad": 1},
+            constellation=[[0.1, 0.2], ["x", 1]],
+        ),
+        0,
+    )
     found = state.snapshot(0)
-    assert found["history"]["series"]["accuracy"]["mean"] == [0.75]
+    assert found["history"]["series"]["accuracy of land cover"]["mean"] == [0.75]
     assert found["latest"]["psnr_db"] == 30.0
     assert found["constellation"] == [[0.1, 0.2]]
 

@@ -27,7 +27,7 @@ SILENT_S = 10.0
 
 SHOWN = ("snr_est_db", "cfo_hz", "clock_ppm", "gain_db", "erased")
 QUALITIES = ("psnr_db", "ssim", "ms_ssim", "lpips")
-TASKS = ("accuracy", "agreement", "correct", "agrees")
+TASKS = ("accuracy", "agreement")
 
 
 class MonitorState:
@@ -104,15 +104,16 @@ class MonitorState:
         counts["tiles"] += len(tiles)
         self._count_lost(message)
         values = {key: value for key in SHOWN if (value := _number(message.get(key))) is not None}
-        for key in (*QUALITIES, *TASKS):
+        for key in QUALITIES:
             measured = [v for tile in tiles if (v := _number(tile.get(key))) is not None]
             if measured:
                 values[key] = sum(measured) / len(measured)
         tasks = message.get("tasks")
         if isinstance(tasks, dict):
-            for name, value in list(tasks.items())[:4]:
-                if (number := _number(value)) is not None:
-                    values.setdefault(_text(name)[:40], number)
+            for task, results in list(tasks.items())[:3]:
+                for name in TASKS:
+                    if isinstance(results, dict) and (number := _number(results.get(name))) is not None:
+                        values[f"{name} of {_text(task)[:30]}"] = number
         if "refused" in message:
             counts["refused"] += 1
             self._note(now, f"frame refused: {_text(message['refused'])}")

@@ -10,7 +10,7 @@ const CHARTS = [
   { key: "erased", title: "Symbols erased", unit: "%", digits: 1, scale: 100, zero: true },
   { key: "frames", title: "Frames", unit: "per second", digits: 1, rate: true, zero: true },
 ];
-const OTHERS = { ssim: "SSIM", accuracy: "Accuracy of the task", agreement: "Agreement of the task", correct: "Task: correct", agrees: "Task: as on the original" };
+const OTHERS = { ssim: "SSIM" };  // and task results, by their names
 const KNOWN = ["snr_est_db", "psnr_db", "cfo_hz", "erased", "frames", "clock_ppm", "gain_db", "ms_ssim", "lpips"];
 const MINUS = "\u2212";
 
@@ -196,7 +196,7 @@ function drawChart(canvas, chart, series, history) {
 const charts = new Map();
 function showCharts(state) {
   const { history } = state;
-  const others = Object.keys(history.series).filter((key) => !KNOWN.includes(key)).map((key) => ({ key, title: OTHERS[key] || key, unit: "", digits: 3 }));
+  const others = Object.keys(history.series).filter((key) => !KNOWN.includes(key)).map((key) => ({ key, title: OTHERS[key] || key[0].toUpperCase() + key.slice(1), unit: "", digits: 3 }));
   for (const chart of [...CHARTS, ...others]) {
     const series = history.series[chart.key];
     if (!series) continue;
