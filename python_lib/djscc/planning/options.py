@@ -74,7 +74,7 @@ def models_of(user: User, models: Sequence[FittedModel]) -> dict[str, FittedMode
             there = ", ".join(map(_title, models)) or "none"
             raise ScenarioError(
                 f"user {user.name} needs a model of {metric}{series and f' of {series}'} (there is {there}); "
-                f"fit one: djscc fit RUN --metric {metric} --models FILE"
+                f"fit one: djscc fit RUN --metric {metric} --json FILE"
             )
         if len(fitting) > 1:
             raise ScenarioError(

@@ -14,7 +14,10 @@ from djscc.semantic_loss import FORMS, FitReport, MetricFit, Relation, Series
 
 MOST_PANELS = 6
 FIRST = ("mse", "ssim", "lpips", "task_loss", "psnr", "accuracy", "ms_ssim", "agreement")
-TASKS = ("accuracy", "agreement")  # what is worth telling from a metric of the picture; the second where there are no labels
+TASKS = (
+    "accuracy",
+    "agreement",
+)  # what is worth telling from a metric of the picture; the second where there are no labels
 TOLD_BY = ("psnr", "lpips")
 
 
@@ -55,22 +58,27 @@ def shown(fits: Sequence[MetricFit]) -> list[MetricFit]:
     return [of_base[base] for base in FIRST if base in of_base][:MOST_PANELS]
 
 
+def _heads(fits: Sequence[MetricFit]) -> list[str]:
+    """Names of the losses as heads of columns, the long ones in two lines."""
+    return [fit.loss.loss_label.replace(" / ", "\n/ ").replace(" of ", "\nof ") for fit in fits]
+
+
 def _forms_table(report: FitReport, series: Series, fits: Sequence[MetricFit]) -> str:
     """Errors at points left out: forms in rows, metrics in columns."""
     rows = []
     names = [form_fit.form.name for form_fit in fits[0].fits]
     for name in names:
-        row = [FORMS[name].title, str(len(FORMS[name].parameters))]
+        row = [f"{FORMS[name].title} ({len(FORMS[name].parameters)})"]
         for fit in fits:
             found = fit.of_form(name)
             if found is None or found.held_out is None:
                 row.append("not fitted")
                 continue
-            row.append(f"{found.held_out.r2:.4f}, {percent_text(found.held_out.mape)}" + "*" * (found is fit.best))
+            row.append(f"{found.held_out.r2:.4f}\n{percent_text(found.held_out.mape)}" + "*" * (found is fit.best))
         score = report.scores.get(name)
         rows.append([*row, "-" if score is None else f"{score:.2f}"])
     chosen = names.index(report.unified) if report.unified in names else None
-    head = ["form", "parameters", *(fit.loss.loss_label for fit in fits), "all together"]
+    head = ["form (parameters)", *_heads(fits), "all\ntogether"]
     text = (
         f"{capitalised(str(series))}: R\N{SUPERSCRIPT TWO} and mean absolute error (as a share of the loss) of each form at points "
         "left out of the fit. Bold: the form that suits that metric best by its weighted error. \u201cAll together\u201d, over all "
@@ -109,7 +117,7 @@ def relation_section(fits: Sequence[MetricFit], found: Sequence[Relation], galle
         for target_fit in fits:
             relation = pairs.get((source_fit.metric, target_fit.metric))
             row.append(
-                "" if relation is None else f"{relation.held_out.r2:.4f}, {percent_text(relation.held_out.mape)}"
+                "" if relation is None else f"{relation.held_out.r2:.4f}\n{percent_text(relation.held_out.mape)}"
             )
         rows.append(row)
     text = (
@@ -117,6 +125,6 @@ def relation_section(fits: Sequence[MetricFit], found: Sequence[Relation], galle
         "R\N{SUPERSCRIPT TWO} and mean absolute error, as a share of the loss, of a rising curve through all points but those "
         "that it is judged on."
     )
-    head = ["told by", *(fit.loss.loss_label for fit in fits)]
+    head = ["told by", *_heads(fits)]
     shown = page.figures(drawings) if drawings else ""
     return "<h3>What one metric says of another</h3>" + page.paragraph(text) + page.table(head, rows) + shown
