@@ -11,6 +11,7 @@ weights have changed since, nothing is estimated.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from djscc.codec import Codec
-from djscc.errors import DjsccError
 from djscc.quality import ESTIMATES
 from djscc.quality.metrics import PSNR_CEILING_DB
 
@@ -29,10 +29,6 @@ FILE = "no_reference.json"
 TERMS = 78  # all products of up to two of eleven features
 SMALLEST = 16  # pixels a side
 LEAST_SHARE = 1e-3  # of symbols and of reliability, so that logarithms stay finite
-
-
-class NoReferenceError(DjsccError):
-    """A regression that cannot be read; the message names its file and the remedy."""
 
 
 def texture(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -137,14 +133,15 @@ def _load(folder: Path, codec_id: str, decoder_sha256: str) -> NoReferenceModel 
         entry = data["decoders"].get(decoder_sha256) if data["codec_id"] == codec_id else None
         model = None if entry is None else NoReferenceModel.from_dict(entry)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NoReferenceError(
-            f"{file}: cannot be read ({error!r}); copy the codec's folder again, or remove it"
-        ) from error
-    if model is not None and (model.coefficients.shape != (TERMS, 2) or model.range.shape != (2, 2)):
-        raise NoReferenceError(
-            f"{file}: made for other features; fit it again: python -m djscc.quality.no_reference_fit"
-        )
-    return model
+        model = None
+        problem = f"cannot be read ({error!r})"
+    else:
+        if model is None or (model.coefficients.shape == (TERMS, 2) and model.range.shape == (2, 2)):
+            return model
+        problem = "was made for other features"
+    # nothing that is received may be lost for want of an estimate
+    warnings.warn(f"{file}: {problem}; quality is not estimated. Remove it, or fit it again", stacklevel=2)
+    return None
 
 
 def model_of(codec: Codec) -> NoReferenceModel | None:

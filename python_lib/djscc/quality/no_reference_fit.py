@@ -109,10 +109,10 @@ def _digits(value: Any) -> float:
     return float(f"{float(value):.4g}")
 
 
-def fit(name: str, tiles: TileSet, times: int, seed: int) -> Path:
-    """Fit every decoder of a codec and write the file beside its weights."""
+def fit(name: str, tiles: TileSet, times: int, seed: int, decoders: Sequence[str] | None = None) -> Path:
+    """Fit every decoder of a codec (or those named) and write the file beside its weights."""
     entries, codec = {}, load_codec(name)
-    for decoder in codec.manifest["decoders"]:
+    for decoder in decoders or codec.manifest["decoders"]:
         codec = load_codec(name, decoder)
         sample = draw(codec, tiles.images, times, seed)
         model = NoReferenceModel.fit(sample.features, sample.mse, sample.lpips)
