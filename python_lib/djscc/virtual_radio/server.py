@@ -16,7 +16,10 @@ from djscc.virtual_radio.radio import Radio
 from djscc.virtual_radio.settings import AirSettings, VirtualRadioError
 
 MAXIMUM_CLIENTS = 64
-SEND_BUFFER = 1 << 18  # bytes that the operating system may hold between radio and client: what a link would
+SEND_BUFFER = {  # bytes that the operating system may hold between radio and client
+    "pluto": 1 << 22,  # a buffer that was asked for, whole
+    "usrp": 1 << 18,  # samples come unasked: more would hide that the client is late
+}
 
 
 class Session(Protocol):
@@ -75,10 +78,13 @@ class RadioServer:
         listener.listen(16)
         self._listeners.append(listener)
         threading.Thread(
-            target=self._accept, args=(listener, session), name=f"radio {radio.address}", daemon=True
+            target=self._accept,
+            args=(listener, session, SEND_BUFFER[radio.settings.kind]),
+            name=f"radio {radio.address}",
+            daemon=True,
         ).start()
 
-    def _accept(self, listener: socket.socket, session: Callable[[socket.socket], Session]) -> None:
+    def _accept(self, listener: socket.socket, session: Callable[[socket.socket], Session], send_buffer: int) -> None:
         while not self._stopping:
             try:
                 connection, _ = listener.accept()
@@ -90,7 +96,7 @@ class RadioServer:
                     continue
                 self._clients.add(connection)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             threading.Thread(target=self._serve, args=(connection, session), name="radio client", daemon=True).start()
 
     def _serve(self, connection: socket.socket, session: Callable[[socket.socket], Session]) -> None:
