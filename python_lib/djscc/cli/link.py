@@ -12,6 +12,8 @@ from djscc.campaign.plan import Plan, PlanError, Point, resolve_data
 from djscc.campaign.runlog import RunLog
 from djscc.cli import options
 
+IMAGE_CODECS = ("jpeg2000", "webp", "avif")  # djscc.digital.FORMATS
+
 
 def add_commands(commands: Any) -> None:
     evaluate = options.command(
@@ -20,7 +22,8 @@ def add_commands(commands: Any) -> None:
         run_evaluate,
         "measure the codec over a symbol-level channel",
         "Encode tiles, send their symbols over a channel as an ideal receiver leaves it, decode, measure:\n"
-        "no waveform, no GNU Radio.",
+        "no waveform, no GNU Radio. With --codec jpeg2000, webp or avif the same channel symbols carry a digital\n"
+        "link instead: frames of 64 tiles as one mosaic, coded to the bytes of the best DVB-S2/S2X MODCOD at that Es/N0.",
         "djscc evaluate --ratio 1/12 --snr 0 --json result.json",
     )
     loopback = options.command(
@@ -112,7 +115,33 @@ def run_link_budget(arguments: argparse.Namespace) -> int:
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.codec in IMAGE_CODECS:
+        return _run_digital(arguments)
     return _run(arguments, "symbols", None)
+
+
+def _run_digital(arguments: argparse.Namespace) -> int:
+    """The digital link in place of the codec: an image codec over the best MODCOD."""
+    from djscc.digital import DigitalError
+    from djscc.digital.evaluation import evaluate
+    from djscc.imagery import load_tiles
+    from djscc.tasks import load_task
+
+    if arguments.channel != "awgn" or arguments.by_content:
+        raise DigitalError(
+            f"--codec {arguments.codec}: the digital link is ideal over only AWGN, its bits go by content anyway"
+        )
+    tiles = load_tiles(resolve_data(arguments.data)).take(arguments.limit)
+    result = evaluate(
+        tiles, arguments.codec, arguments.ratio, arguments.snr, tasks=[load_task(t) for t in arguments.tasks]
+    )
+    height, width, bands = tiles.images.shape[1:]
+    result["symbols_per_image"] = round(arguments.ratio * height * width * bands)
+    settings = {"command": "evaluate", "snr_db": arguments.snr, "channel": "awgn", "codec": arguments.codec}
+    options.write_json(arguments.json, settings | result)
+    print(f"{arguments.codec} over {result['modcod']} of DVB-S2/S2X, ideal, frames of 64 tiles")
+    _print_result(result, arguments.snr)
+    return 0
 
 
 def run_loopback(arguments: argparse.Namespace) -> int:
@@ -171,7 +200,12 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     if result["images"] == 0:
         print(f"no frame of {result['frames_sent']} was received")
         return 1
-    told = "over the pass" if arguments.snr is None else f"{arguments.snr:g} dB"
+    _print_result(result, arguments.snr)
+    return 0
+
+
+def _print_result(result: dict[str, Any], snr_db: float | None) -> None:
+    told = "over the pass" if snr_db is None else f"{snr_db:g} dB"
     print(
         f"{result['images']} of {result['images_sent']} tiles, {result['symbols_per_image']} symbols each "
         f"(k/n 1/{1 / result['ratio']:.4g}), "
@@ -181,4 +215,3 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     )
     for name, numbers in result.get("tasks", {}).items():
         print(f"{name}: " + ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in numbers.items()))
-    return 0

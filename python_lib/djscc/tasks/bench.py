@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from djscc.campaign.plan import resolve_data
 from djscc.codec import Codec, load_codec
 from djscc.codec.awgn import add_noise
-from djscc.codec.bench import rate
 from djscc.codec.networks import multiply_adds
+from djscc.codec.timing import rate
 from djscc.imagery import ImageError, TileSet, load_tiles
 from djscc.tasks import available_tasks, load_task, summarise
 from djscc.tasks.classification import Classification
