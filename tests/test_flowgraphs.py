@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every flowgraph in flowgraphs/ compiles with grcc, and those without a GUI run to their end by themselves."""
+"""Every flowgraph in flowgraphs/ compiles with grcc, and those without a GUI or a radio run to their end by themselves."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
+from djscc.cli import main
 
 ROOT = Path(__file__).parents[1]
 MODULE = ROOT / "gr-djscc"
 FLOWGRAPHS = sorted((ROOT / "flowgraphs").glob("*.grc"))
-WITHOUT_GUI = [path for path in FLOWGRAPHS if path.stem.endswith("_nogui")]
 
 pytest.importorskip("gnuradio", reason="GNU Radio is not importable from this Python")
 pytestmark = pytest.mark.skipif(shutil.which("grcc") is None, reason="grcc is not installed")
@@ -45,25 +48,78 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     return os.pathsep.join([str(folder), str(ROOT / "python_lib")])
 
 
-def compiled(flowgraph: Path, folder: Path) -> Path:
-    """Compile a flowgraph with the module's blocks; returns the Python file."""
-    printed = run(["grcc", "-o", str(folder), str(flowgraph)], folder, 60, GRC_BLOCKS_PATH=str(MODULE / "grc"))
-    program = folder / f"{flowgraph.stem}.py"
-    assert program.is_file(), printed
-    compile(program.read_text(), str(program), "exec")
-    return program
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the Python program of every flowgraph, compiled with the module's blocks."""
+    folder = tmp_path_factory.mktemp("programs")
+    run(["grcc", "-o", str(folder), *map(str, FLOWGRAPHS)], folder, 110, GRC_BLOCKS_PATH=str(MODULE / "grc"))
+    return folder
 
 
 @pytest.mark.parametrize("flowgraph", FLOWGRAPHS, ids=lambda path: path.stem)
-def test_compiles(flowgraph: Path, tmp_path: Path) -> None:
-    compiled(flowgraph, tmp_path)
+def test_compiles(flowgraph: Path, programs: Path) -> None:
+    program = programs / f"{flowgraph.stem}.py"
+    compile(program.read_text(), str(program), "exec")
 
 
-@pytest.mark.parametrize("flowgraph", WITHOUT_GUI, ids=lambda path: path.stem)
-def test_runs_to_its_end(flowgraph: Path, tmp_path: Path, module_path: str) -> None:
-    program = compiled(flowgraph, tmp_path)
-    printed = run([sys.executable, "-u", str(program)], tmp_path, 100, PYTHONPATH=module_path, OMP_NUM_THREADS="1")
-    assert [line.split()[3] for line in printed.splitlines() if "PSNR" in line] == ["0,", "1,", "2,", "3,"], printed
+def frames_in(printed: str) -> list[str]:
+    """The numbers of the frames that a decoder sink logged."""
+    return [line.split()[3].rstrip(",") for line in printed.splitlines() if "Es/N0" in line]
+
+
+@pytest.fixture
+def run_program(programs: Path, module_path: str, tmp_path: Path) -> Callable[..., str]:
+    """Runs a compiled flowgraph with command line options; returns what it printed."""
+
+    def run_it(name: str, *options: str) -> str:
+        command = [sys.executable, "-u", str(programs / f"{name}.py"), *options]
+        return run(command, tmp_path, 100, PYTHONPATH=module_path, OMP_NUM_THREADS="1")
+
+    return run_it
+
+
+def test_the_simulated_loopback_runs_to_its_end(run_program: Callable[..., str]) -> None:
+    printed = run_program("loopback_simulated_nogui")
+    assert frames_in(printed) == ["0", "1", "2", "3"] and "PSNR" in printed, printed
+
+
+def test_a_recording_is_replayed(run_program: Callable[..., str], tmp_path: Path) -> None:
+    recording = str(tmp_path / "recording")
+    assert main(["transmit", "landsat", "--limit", "8", "--tiles-per-frame", "4", "--sink", f"sigmf:{recording}"]) == 0
+    printed = run_program("recording_replay_nogui", "--recording", f"{recording}.sigmf-data")
+    assert frames_in(printed) == ["0", "1"], printed
+
+
+def test_transmitter_and_receiver_in_two_processes(run_program: Callable[..., str], free_address: str) -> None:
+    with ThreadPoolExecutor() as pool:
+        sent = pool.submit(run_program, "zmq_transmit_nogui", "--address", free_address)
+        printed = run_program("zmq_receive_nogui", "--address", free_address)
+        sent.result()
+    assert frames_in(printed) == ["0", "1", "2", "3"], printed
+
+
+@pytest.fixture
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_a_failed_block_makes_the_program_exit_with_1(module_path: str, tmp_path: Path) -> None:
+    """As GRC generates it, which looks at no block's error."""
+    program = tmp_path / "broken.py"
+    program.write_text(
+        "from gnuradio import blocks, djscc, gr\n"
+        "tb = gr.top_block()\n"
+        "source, modulator, sink = blocks.vector_source_c([1.0]), djscc.frame_modulator(), blocks.null_sink(8)\n"
+        "tb.connect(source, modulator, sink)\n"
+        "tb.start()\n"
+        "tb.wait()\n"
+        "print('at the end')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": module_path}
+    result = subprocess.run([sys.executable, str(program)], env=environment, timeout=60, capture_output=True, text=True)
+    assert result.returncode == 1 and "at the end" in result.stdout, result.stderr
 
 
 @pytest.mark.parametrize("flowgraph", FLOWGRAPHS, ids=lambda path: path.stem)

@@ -16,6 +16,7 @@ from .frame_modulator import frame_modulator
 from .frame_receiver import frame_receiver
 from .loopback import loopback
 from .metrics_publisher import metrics_publisher
+from .radio_bench import radio_bench
 from .radio_link import radio_receiver, radio_sink, radio_source, radio_transmitter
 
 with contextlib.suppress(ImportError):  # without PyQt5 there is no window to put it into
@@ -32,6 +33,7 @@ __all__ = [
     "image_view",
     "loopback",
     "metrics_publisher",
+    "radio_bench",
     "radio_receiver",
     "radio_sink",
     "radio_source",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from djscc import __version__
-from djscc.cli import acm, doctor, imagery, link, links, monitor, radio, runs, train, virtual_radio
+from djscc.cli import acm, calibrate, doctor, imagery, link, links, monitor, radio, runs, train, virtual_radio
 from djscc.errors import DjsccError
 
 __all__ = ["main"]
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"djscc {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (link, runs, radio, links, monitor, acm, imagery, train, virtual_radio, doctor):
+    for module in (link, runs, radio, calibrate, links, monitor, acm, imagery, train, virtual_radio, doctor):
         module.add_commands(commands)
     return top
 
