@@ -59,8 +59,8 @@ def add_commands(commands: Any) -> None:
         "--metric",
         action="append",
         metavar="M",
-        help="psnr, ssim, ms_ssim, lpips, mse, accuracy, agreement, or all that the logs hold; several times for several "
-        "(default: psnr)",
+        help="psnr, ssim, ms_ssim, lpips, mse, accuracy, agreement, task_loss (of one task of several: accuracy:NAME), or all that "
+        "the logs hold; several times for several (default: psnr)",
     )
     fit.add_argument("--form", action="append", metavar="NAME", help="try this form only; several times for several")
     options.add_seed(fit)

@@ -60,7 +60,8 @@ def shown(fits: Sequence[MetricFit]) -> list[MetricFit]:
 
 def _heads(fits: Sequence[MetricFit]) -> list[str]:
     """Names of the losses as heads of columns, the long ones in two lines."""
-    return [fit.loss.loss_label.replace(" / ", "\n/ ").replace(" of ", "\nof ") for fit in fits]
+    labels = (fit.loss.loss_label.replace(" / ", "\n/ ").replace(" of ", "\nof ") for fit in fits)
+    return [label.replace("\N{MINUS SIGN} ", "\N{MINUS SIGN}\n", 1) if len(label) > 10 else label for label in labels]
 
 
 def _forms_table(report: FitReport, series: Series, fits: Sequence[MetricFit]) -> str:

@@ -45,9 +45,10 @@ def scene(log: RunLog, points: Sequence[tuple[float, float]]) -> Figure:
         if not here:
             raise ReportError(f"{log.folder}: nothing was received at ratio {ratio_text(ratio)} and {snr_db:g} dB")
         here = [r for r in here if r["point"] == here[0]["point"]]
-        psnr = summarise([tile for record in here for tile in record["tiles"]])["psnr_db"]
+        psnr = summarise([tile for record in here for tile in record["tiles"]]).get("psnr_db")
         axes.imshow(whole(log.folder / "received" / here[0]["point"]))
-        axes.set_title(f"k/n {ratio_text(ratio)}, Es/N0 {snr_text(snr_db)}\nPSNR {psnr:.1f} dB")
+        quality = "" if psnr is None else f"\nPSNR {psnr:.1f} dB"
+        axes.set_title(f"k/n {ratio_text(ratio)}, Es/N0 {snr_text(snr_db)}{quality}")
     for axes in panels:
         axes.set_axis_off()
     return figure

@@ -186,7 +186,13 @@ def quality_section(fits: Sequence[MetricFit], series: Series, gallery: Gallery)
         return "<h3>Quality</h3>" + page.paragraph(
             "The log holds no quality metric: the originals were not known where the pictures were received."
         )
-    return "".join(_metric(fit, series, gallery, i == 0) for i, fit in enumerate(fits))
+    tasks = [fit.metric.partition(":")[2] for fit in fits if ":" in fit.metric]
+    parts = []
+    for i, fit in enumerate(fits):
+        section, task = _metric(fit, series, gallery, i == 0), fit.metric.partition(":")[2]
+        others = bool(task) and task != tasks[0]
+        parts.append(page.details(capitalised(fit.loss.label), section) if others else section)
+    return "".join(parts)
 
 
 def comparison_section(fits: Mapping[Series, Sequence[MetricFit]], gallery: Gallery) -> str:

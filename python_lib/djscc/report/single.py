@@ -16,7 +16,7 @@ from djscc.report.loss_model import shown
 from djscc.report.runs import ReportError, load_runs
 from djscc.report.satellite_pass import satellite_pass
 from djscc.report.scene import scene
-from djscc.semantic_loss import fit_run_logs
+from djscc.semantic_loss import fit_run_logs, split_series
 
 KINDS = ("scene", "pass", "loss")
 POINTS = ("1/12:-5", "1/12:5", "1/12:15")
@@ -61,12 +61,13 @@ def _point(text: str) -> tuple[float, float]:
 
 
 def _loss(runs: Sequence[str | Path], series: str | None) -> Figure:
-    report = fit_run_logs([tile for run in load_runs(runs) for tile in run.tiles])
-    found = {str(key): fits for key, fits in report.of_series().items()}
-    if series is None and len(found) == 1:
-        series = next(iter(found))
-    if series not in found:
-        raise ReportError(
-            f"--series {series!r}: the runs hold {', '.join(map(repr, found)) or 'no metric'}; name one of these"
-        )
-    return semantic_loss(shown(found[series]))
+    tiles = [tile for run in load_runs(runs) for tile in run.tiles]
+    groups = {str(key): key for key in split_series(tiles)}
+    if series is None and len(groups) == 1:
+        series = next(iter(groups))
+    if series not in groups:
+        raise ReportError(f"--series {series!r}: the runs hold {', '.join(map(repr, groups))}; name one of these")
+    fits = fit_run_logs(tiles).of_series().get(groups[series], [])  # all, for the one form that serves them all
+    if not fits:
+        raise ReportError(f"{series}: the log holds no metric at a known ratio and SNR")
+    return semantic_loss(shown(fits))
