@@ -83,6 +83,7 @@ class decoder_sink(gr.basic_block):
         queue_frames: frames that wait for the decoder at most.
         log_frames: log a line for each frame.
         on_drop: called with each frame that was dropped.
+        queue_symbols: in place of ``queue_frames``, payload symbols that wait for the decoder at most, 13 bytes each.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class decoder_sink(gr.basic_block):
         queue_frames: int = 4,
         log_frames: bool = False,
         on_drop: Callable[[ReceivedFrame], None] | None = None,
+        queue_symbols: int | None = None,
     ) -> None:
         if when_full not in WHEN_FULL:
             raise ValueError(f"when_full {when_full!r}: give one of {', '.join(WHEN_FULL)}")
@@ -101,7 +103,10 @@ class decoder_sink(gr.basic_block):
         self._sink, self._waits, self._log_frames, self._on_drop = sink, when_full == "block", log_frames, on_drop
         self.publisher: MetricsPublisher | None = None
         self._constellation_at = 0.0
-        self._decoder = Consumer(self._decode, queue_frames)
+        if queue_symbols is None:
+            self._decoder = Consumer(self._decode, queue_frames)
+        else:
+            self._decoder = Consumer(self._decode, queue_symbols, lambda frame: len(frame.symbols))
         self._frame: _Frame | None = None
         self._ahead = 0  # items at the head of the input that were read already
         self.message_port_register_out(METRICS)

@@ -72,7 +72,7 @@ def _watch(
         elif time.monotonic() - since > stall_s:
             raise FlowgraphStalledError(
                 f"the flowgraph stands still since {stall_s:g} s; items taken and given by each block: "
-                + ", ".join(f"{b.name()} {read}/{written}" for b, (read, written) in zip(blocks, now, strict=True))
+                + ", ".join(f"{b.name()} {read}/{written}" for b, (read, written, _) in zip(blocks, now, strict=True))
             )
 
 
@@ -81,9 +81,13 @@ def _ports(block: Any) -> tuple[int, int]:
     return block.input_signature().max_streams(), block.output_signature().max_streams()
 
 
-def _progress(blocks: Sequence[Any]) -> list[tuple[int, int]]:
-    """Items read and written by each block, on its first ports."""
+def _progress(blocks: Sequence[Any]) -> list[tuple[int, int, int]]:
+    """Items read and written by each block, on its first ports, and frames done."""
     return [
-        (block.nitems_read(0) if inputs else 0, block.nitems_written(0) if outputs else 0)
+        (
+            block.nitems_read(0) if inputs else 0,
+            block.nitems_written(0) if outputs else 0,
+            getattr(block, "frames", 0),  # a decoder works off its queue when the stream has ended
+        )
         for block, (inputs, outputs) in ((block, _ports(block)) for block in blocks)
     ]

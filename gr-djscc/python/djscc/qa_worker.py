@@ -88,6 +88,18 @@ class qa_worker(gr_unittest.TestCase):
         self.assertTrue(consumer.wait_idle(5))
         consumer.stop()
 
+    def test_consumer_may_be_bounded_by_what_its_items_weigh(self):
+        release, working = threading.Event(), threading.Event()
+        consumer = Consumer(lambda _: (working.set(), release.wait()), 10, weigh=lambda item: item)
+        consumer.start()
+        self.assertTrue(consumer.offer(50, wait=False))
+        self.assertTrue(working.wait(5))  # what is being worked on waits no more
+        accepted = [consumer.offer(weight, wait=False) for weight in (4, 7, 6, 1)]
+        self.assertEqual(accepted, [True, False, True, False])
+        release.set()
+        self.assertTrue(consumer.wait_idle(5))
+        consumer.stop()
+
     def test_consumer_raises_what_accept_raised(self):
         consumer = Consumer(lambda item: 1 / item, 2)
         consumer.start()

@@ -24,6 +24,7 @@ from .usrp_front_end import usrp_sink, usrp_source
 
 WAITING_SAMPLES = 1 << 20  # that the radio may be ahead of the receiver, which takes frames at once
 STALL_S = 30.0  # a radio that gives no samples for so long is taken for gone
+QUEUE_SYMBOLS = 1 << 24  # 218 MB; 34 s at 500,000 symbols a second
 FLUSH_S = 1.0  # between writes of events to the log
 
 
@@ -113,7 +114,8 @@ class radio_receiver(gr.top_block):
         endpoint, radio, settings: where from, and how.
         events: counts overruns and frames that the decoder had no time for.
         frames: end after so many; 0 for never.
-        queue_frames: frames that wait for the decoder at most; beyond, they are dropped and counted.
+        queue_frames: frames that wait for the decoder at most; beyond, they are dropped and counted. None: as many as hold
+            ``QUEUE_SYMBOLS`` payload symbols, so that a decoder slower than the radio catches up when the frames pause or end.
         tap: records the samples.
     """
 
@@ -125,7 +127,7 @@ class radio_receiver(gr.top_block):
         settings: WaveformSettings,
         events: RadioEvents,
         frames: int = 0,
-        queue_frames: int = 64,
+        queue_frames: int | None = None,
         tap: SampleTap | None = None,
     ) -> None:
         gr.top_block.__init__(self, "djscc receiver")
@@ -136,7 +138,13 @@ class radio_receiver(gr.top_block):
 
         self.front_end = radio_source(endpoint, radio, settings, events)
         self.receiver = frame_receiver(settings, frames, tap, gap)
-        self.sink = decoder_sink(sink, "drop", queue_frames, on_drop=lambda frame: events.add("frames_dropped", "host"))
+        self.sink = decoder_sink(
+            sink,
+            "drop",
+            queue_frames or 1,
+            on_drop=lambda frame: events.add("frames_dropped", "host"),
+            queue_symbols=QUEUE_SYMBOLS if queue_frames is None else None,
+        )
         status = getattr(self.front_end.watch, "__self__", None)
         if status is not None:
             status.on_overrun = self.receiver.overrun

@@ -94,11 +94,14 @@ class Producer(_Worker[T]):
 
 
 class Consumer(_Worker[T]):
-    """Calls ``accept`` with each item that ``offer`` took."""
+    """Calls ``accept`` with each item that ``offer`` took.
 
-    def __init__(self, accept: Callable[[T], None], size: int) -> None:
+    With ``weigh``, ``size`` bounds the sum of the waiting items' weights, and one item may wait whatever it weighs.
+    """
+
+    def __init__(self, accept: Callable[[T], None], size: int, weigh: Callable[[T], int] | None = None) -> None:
         super().__init__(size)
-        self._accept = accept
+        self._accept, self._weigh = accept, weigh or (lambda _: 1)
         self._busy = False
 
     def _run(self) -> None:
@@ -117,14 +120,18 @@ class Consumer(_Worker[T]):
                     self._busy = False
                     self._changed.notify_all()
 
+    def _fits(self, item: T) -> bool:
+        """Whether there is room for one more. Called with the lock held."""
+        return not self._items or sum(map(self._weigh, self._items)) + self._weigh(item) <= self._size
+
     def offer(self, item: T, wait: bool) -> bool:
         """Queue an item; False when the queue is full (if ``wait``, still full after ``POLL_S``). Raises what ``accept`` raised."""
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: self.error or len(self._items) < self._size, POLL_S)
+                self._changed.wait_for(lambda: self.error or self._fits(item), POLL_S)
             if self.error is not None:
                 raise self.error
-            if len(self._items) >= self._size:
+            if not self._fits(item):
                 return False
             self._items.append(item)
             self._changed.notify_all()

@@ -119,9 +119,9 @@ def add_commands(commands: Any) -> None:
     receive.add_argument(
         "--queue",
         type=options.count,
-        default=64,
         metavar="N",
-        help="frames of a radio that wait for the decoder; what comes beyond is dropped and counted (default: 64)",
+        help="frames of a radio that wait for the decoder; what comes beyond is dropped and counted (default: as many as hold "
+        "16 million symbols, 218 MB)",
     )
     for parser in (transmit, receive):
         add_radio(parser)

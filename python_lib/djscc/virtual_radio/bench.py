@@ -43,7 +43,10 @@ DECODER = "lite"
 START_S, END_S = 60.0, 120.0
 GAINS = {"pluto": (-10.0, 70.0), "usrp": (79.75, 74.0)}  # to transmit and to receive
 BUFFERS = {"pluto": 4, "usrp": 40}  # 40 of 25 ms: the programs share this machine's cores with the air
-BUFFER_SIZE = {"pluto": ("--buffer-size", "262144"), "usrp": ()}
+BUFFER_SIZE = {
+    "pluto": (65536, 262144),
+    "usrp": (None, None),
+}  # to transmit, where frames are filled up to it, and to receive
 ADDRESSES = ("127.0.77.1", "127.0.77.2")
 
 
@@ -140,16 +143,18 @@ class Link:
         address = ADDRESSES[index]
         return f"pluto:ip:{address}" if self.kind == "pluto" else f"usrp:type=virtual,addr={address}"
 
-    def _radio(self, gain: float) -> tuple[Any, ...]:
+    def _radio(self, way: int) -> tuple[Any, ...]:
+        """Settings of the radio that transmits (0) or receives (1)."""
+        size = BUFFER_SIZE[self.kind][way]
         return (
-            *("--frequency", CARRIER_HZ, "--symbol-rate", SYMBOL_RATE, f"--gain={gain}"),
-            *BUFFER_SIZE[self.kind],
+            *("--frequency", CARRIER_HZ, "--symbol-rate", SYMBOL_RATE, f"--gain={GAINS[self.kind][way]}"),
+            *(("--buffer-size", size) if size else ()),
         )
 
     def receive(self, name: str, *options: Any) -> Program:
         """Start a receiver that logs to run ``name``; returns when it listens."""
         program = Program(
-            *("receive", "--source", self._end(1), *self._radio(GAINS[self.kind][1])),
+            *("receive", "--source", self._end(1), *self._radio(1)),
             *("--decoder", DECODER, "--run", self.folder / name, "--json", self.folder / f"{name}.json", *options),
             log=self.folder / f"{name}.log",
         )
@@ -160,7 +165,7 @@ class Link:
     def transmit(self, name: str, *options: Any) -> Program:
         """Start a transmitter."""
         return Program(
-            *("transmit", "landsat", "--sink", self._end(0), *self._radio(GAINS[self.kind][0])),
+            *("transmit", "landsat", "--sink", self._end(0), *self._radio(0)),
             *("--ratio", RATIO, "--tiles-per-frame", TILES_PER_FRAME),
             *("--json", self.folder / f"{name}-sent.json", *options),
             log=self.folder / f"{name}-sent.log",
