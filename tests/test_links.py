@@ -13,9 +13,12 @@ import time
 import numpy as np
 import pytest
 import zmq
+from djscc.campaign.sender import FrameSource
 from djscc.channels import load_channel
 from djscc.cli import main
+from djscc.codec import load_codec
 from djscc.errors import DjsccError
+from djscc.imagery import TileSet
 from djscc.links import (
     Link,
     LinkError,
@@ -31,7 +34,7 @@ from djscc.links import (
 from djscc.links import sockets as links_sockets
 from djscc.links.channel import ChannelProcess
 from djscc.links.keys import KeysError
-from djscc.waveform import WaveformSettings
+from djscc.waveform import Modulator, Receiver, WaveformSettings
 
 
 def free_port() -> int:
@@ -307,3 +310,69 @@ def test_channel_command_refuses(tmp_path, capsys):
 
 def test_errors_are_the_projects():
     assert issubclass(LinkError, DjsccError) and issubclass(KeysError, DjsccError)
+
+
+def test_two_ends_with_a_channel_between_each_restarted():
+    """Transmitter, channel and receiver apart; the transmitter is killed within a frame, then the channel is started again.
+
+    The frame that was cut takes the first of the next transmission with it, since its header announced as many samples; all others
+    arrive whole.
+    """
+    before, after = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+    settings = WaveformSettings()
+    tiles = TileSet(np.random.default_rng(1).integers(0, 255, (6, 64, 64, 3), np.uint8), tuple("abcdef"))
+    frames = list(FrameSource(tiles, load_codec("adaptive", "lite"), 48, tiles_per_frame=1))
+    modulator = Modulator(settings)
+    air = [modulator.modulate(header, payload) for header, payload in frames]
+    got: list[tuple[int, float]] = []
+    ended = threading.Event()
+
+    def receive():
+        receiver, source = Receiver(settings), SampleReceiver(after)
+        while not ended.is_set():
+            samples = source.read(0.1)
+            if samples is None:
+                continue
+            if not len(samples):
+                ended.set()
+            found = receiver.push(samples) if len(samples) else receiver.flush()
+            got.extend((frame.header.frame_number, float(1 - frame.received.mean())) for frame in found)
+        source.close()
+
+    def start_channel():
+        channel = load_channel("awgn").replace(snr_db=15.0, cfo_hz=2000.0, clock_ppm=5.0)
+        source, sink = SampleReceiver(before), SampleSender(after)
+        process = ChannelProcess(channel, settings, source, sink)
+
+        def run():
+            process.run(seconds=60)
+            source.close()
+            sink.close()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return process, thread
+
+    receiving = threading.Thread(target=receive, daemon=True)
+    receiving.start()
+    process, channel_thread = start_channel()
+    killed = SampleSender(before)
+    killed.write(np.concatenate([*air[:3], air[3][: int(0.9 * len(air[3]))]]), 20)
+    killed.close()
+    deadline = time.monotonic() + 20
+    while len(got) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [number for number, _ in got] == [0, 1, 2]
+    process._until = 0
+    channel_thread.join(10)
+    process, channel_thread = start_channel()
+    sender = SampleSender(before)
+    for samples in [*air, modulator.guard()]:
+        assert sender.write(samples, 20) == len(samples)
+    assert sender.end()
+    assert ended.wait(20)
+    process._until = 0
+    for thread in (receiving, channel_thread):
+        thread.join(10)
+    sender.close()
+    assert [number for number, erased in got if erased < 0.01][-5:] == [1, 2, 3, 4, 5], got

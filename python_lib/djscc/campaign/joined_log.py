@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from djscc.campaign.reception import FrameSink
 from djscc.campaign.runlog import RunLog
@@ -23,7 +23,11 @@ from djscc.errors import DjsccError
 from djscc.imagery import TileSet
 from djscc.links import Received
 from djscc.quality import METRICS
+from djscc.tasks import summarise
 from djscc.waveform import FrameHeader
+
+if TYPE_CHECKING:
+    from djscc.tasks import Task
 
 FIELD = re.compile(r"[a-z][a-z0-9_]{0,40}\Z")
 FIELDS = 64  # of a record or a tile, at most
@@ -41,6 +45,7 @@ class JoinedLog:
         scenes: originals, where there is no transmitter's log.
         pictures: how many tiles of a scene to keep as PNG.
         metrics: which metrics to take.
+        tasks: what judges the received tiles beside them; without, what the receiver's own tasks say is kept.
     """
 
     def __init__(
@@ -50,10 +55,11 @@ class JoinedLog:
         scenes: Sequence[TileSet] = (),
         pictures: int = 64,
         metrics: Sequence[str] = METRICS,
+        tasks: Sequence[Task] = (),
     ) -> None:
         self.log, self._sent = log, sent
         self._scenes = {scene_id(tiles.images): tiles for tiles in scenes}
-        self._sink = FrameSink(log=log, pictures=pictures, metrics=metrics, keep=1)
+        self._sink = FrameSink(log=log, pictures=pictures, metrics=metrics, keep=1, tasks=tasks)
         self._sink.find_originals = self._originals
         self.counts = {"frames": 0, "lost": 0, "duplicates": 0, "without_originals": 0, "damaged": 0}
         self._taken: Counter[Key] = Counter()  # frames that are in the log, received or lost
@@ -122,6 +128,8 @@ class JoinedLog:
         else:
             scored = self._sink.names(header)
         record["tiles"] = [entry | own for entry, own in zip(entries, scored, strict=True)]
+        if results := summarise(record["tiles"]):
+            record["tasks"] = results
         self._name_codec(record)
         self.counts["without_originals"] += self._originals(header.scene_id) is None
         self.log.append(record)
@@ -146,7 +154,9 @@ class JoinedLog:
                     lost.append(header)
         for header in lost:
             name = self._codecs.get(f"{header.codec_id:08x}")
-            self._sink.point = {} if name is None else {"codec": name}  # so that it is of one series with those that came
+            self._sink.point = (
+                {} if name is None else {"codec": name}
+            )  # so that it is of one series with those that came
             self._sink.lost(header)
             self._taken[key_of(header)] += 1
         self.counts["lost"] += len(lost)
@@ -181,6 +191,9 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
             kept[key] = value
         elif key == "layers" and isinstance(value, list) and all(type(entry) is int for entry in value):
             kept[key] = value[:1024]
+        elif key == "tasks" and isinstance(value, dict):  # of a tile: each task's decision and loss
+            of_tasks = {name: _plain(entry) for name, entry in list(value.items())[:8] if isinstance(entry, dict)}
+            kept[key] = {name[:TEXT]: entry for name, entry in of_tasks.items() if "tasks" not in entry}
     return kept
 
 

@@ -85,6 +85,7 @@ def add_commands(commands: Any) -> None:
     log.add_argument("--frames", type=options.count, metavar="N", help="end after N frames")
     log.add_argument("--seconds", type=options.number, metavar="S", help="end after S seconds")
     log.add_argument("--once", action="store_true", help="end when the receiver says that it stops")
+    options.add_tasks(log)
     options.add_security(log)
     options.add_json(log)
 
@@ -133,6 +134,7 @@ def run_log(arguments: argparse.Namespace) -> int:
     from djscc.campaign.summary import sum_up
     from djscc.campaign.transmit_log import SentLog
     from djscc.links import MetricsSubscriber
+    from djscc.tasks.task import load_tasks
 
     logging.basicConfig(format="%(message)s")
     sent = None if arguments.sent is None else SentLog(arguments.sent)
@@ -141,7 +143,8 @@ def run_log(arguments: argparse.Namespace) -> int:
     log.start(
         {"connect": arguments.connect, "sent": arguments.sent, "data": arguments.data, "images": arguments.images}
     )
-    joined = JoinedLog(log, sent, scenes)
+    tasks = load_tasks(arguments.tasks) if arguments.tasks else []
+    joined = JoinedLog(log, sent, scenes, tasks=tasks)
     subscriber = MetricsSubscriber(arguments.connect, options.security(arguments))
     until = None if arguments.seconds is None else time.monotonic() + arguments.seconds
     try:
