@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run logs, plans, the sending and the receiving end, and campaigns that go on after a stop."""
 
+import csv
 import dataclasses
 import json
+import multiprocessing
+import shutil
+import threading
+import time
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from djscc.campaign import Plan, PlanError, RunError, RunLog, parse_ratio, runner
+from djscc import DATA
+from djscc.cache import BoundedCache
+from djscc.campaign import Plan, PlanError, RunError, RunLog, cells, parse_ratio, runner
+from djscc.campaign.parts import cut as cut_parts
+from djscc.campaign.points import FrameCounter
 from djscc.campaign.reception import FrameSink
 from djscc.campaign.runner import run_campaign
 from djscc.campaign.scenes import Scenes, chequer
 from djscc.campaign.sender import FrameSource
-from djscc.campaign.summary import sum_up, table
+from djscc.campaign.summary import point_means, speed_text, sum_up, table
 from djscc.errors import DjsccError
 from djscc.imagery import TileSet, cut, load_image, paste
 from djscc.waveform import FrameReport, ReceivedFrame
@@ -308,6 +319,137 @@ def test_workers_give_the_same_as_one_process(plan, tmp_path):
     one, two = ({(t["point"], t["index"]): t["psnr_db"] for t in run.tiles()} for run in (one, two))
     assert one.keys() == two.keys()
     assert one == two
+
+
+def test_what_a_frame_meets_depends_on_its_number_alone(plan, tmp_path, monkeypatch):
+    """Parts of any size, begun again anywhere, over fading: the same values."""
+    small = dataclasses.replace(plan, ratios=(1 / 24,), limit=9, tiles_per_frame=2, channels=("rician-k10",), told=True)
+    whole = run_campaign(small, tmp_path / "whole", workers=1, progress=False)
+    monkeypatch.setattr("djscc.campaign.parts.PART_TILES", 2)
+    parts = run_campaign(small, tmp_path / "parts", workers=1, progress=False)
+    lines = parts.frames.read_bytes().splitlines(keepends=True)
+    parts.frames.write_bytes(b"".join(lines[::2]))
+    run_campaign(small, parts.folder, workers=1, progress=False)
+    assert len(parts.frames.read_bytes().splitlines()) == len(lines) == 10
+    assert parts.sessions()[-1]["tiles_x_points"] == sum(len(json.loads(line)["tiles"]) for line in lines[1::2])
+
+    def values(run):
+        return {(t["point"], t["frame_number"], t["index"]): t["psnr_db"] for t in run.tiles()}
+
+    assert values(parts) == values(whole) and len(set(values(whole).values())) == 18
+
+
+def test_parts_hold_every_frame_once_and_the_originals_together(plan):
+    many = dataclasses.replace(plan, limit=None, tiles_per_frame=64, repeat=2)
+    parts = list(cut_parts(many, 700, {}))
+    frames = Counter((part.point.key, frame) for part in parts for frame in part.frames)
+    assert len(frames) == 4 * 22 and set(frames.values()) == {1}
+    assert sum(part.tiles for part in parts) == 4 * 2 * 700
+    assert [part.frames for part in parts[:5]] == [range(4)] * 4 + [range(4, 8)]
+    done = {parts[0].point.key: set(range(21))}
+    assert next(cut_parts(many, 700, done)).point != parts[0].point
+    assert [p.tiles for p in cut_parts(many, 700, done) if p.point == parts[0].point] == [700 - 10 * 64]
+
+
+def test_more_frames_than_header_numbers(plan, tmp_path):
+    """70,000 frames a point: numbers in headers begin again at 65,536, those of the log do not."""
+    few = dataclasses.replace(plan, ratios=(1 / 24,), snr_db=(10.0,), limit=1, tiles_per_frame=1, repeat=70_000)
+    log = RunLog(tmp_path)
+    point = next(few.points())
+    log.append_all([{"point": point.key, "frame_number": n, "scene_id": "1", "tiles": []} for n in range(69_998)])
+    assert sum(1 for _ in log.records()) == 69_998
+    assert [p.frames for p in cut_parts(few, 1, log.logged())] == [(69_998, 69_999)]
+    counter = FrameCounter()
+    headers = [SimpleNamespace(frame_number=n & 0xFFFF) for n in range(70_000)]
+    assert [counter(headers[n]) for n in (0, 1, 2, 40_000 - 1, 65_535, 65_537, 65_536, 69_999, 69_999)] == [
+        0, 1, 2, 39_999, 65_535, 65_537, 65_536, 69_999, 69_999,
+    ]  # fmt: skip
+
+
+def test_codecs_beside_the_plan_have_points_of_their_own(tmp_path):
+    grid = Plan.load(DATA / "plans" / "paper-grid.yaml")
+    points = list(grid.points())
+    assert len(points) == 6 * 11 * 2 + 3 * 2
+    assert {(p.ratio, p.snr_db) for p in points if p.codec.startswith("reference")} == {
+        (1 / 12, -2.99), (1 / 12, 0.01), (1 / 12, 3.01),
+    }  # fmt: skip
+    for beside, message in (
+        ("[{codec: x}]", "beside: unknown setting codec"),
+        ("[3]", "beside"),
+        ("[{snr_db: .nan}]", "in dB"),
+    ):
+        (tmp_path / "p.yaml").write_text(f"name: x\nratios: [1/4]\nsnr_db: [0]\nbeside: {beside}\n")
+        with pytest.raises(PlanError, match=message):
+            Plan.load(tmp_path / "p.yaml")
+
+
+def test_a_process_that_is_killed_is_replaced(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("djscc.campaign.parts.PART_TILES", 4)
+    plan = dataclasses.replace(plan, limit=32, tiles_per_frame=2, repeat=2)
+    log, errors = RunLog(tmp_path / "run"), []
+
+    def run():
+        try:
+            run_campaign(plan, log.folder, workers=2, progress=False)
+        except DjsccError as error:
+            errors.append(error)
+
+    campaign = threading.Thread(target=run)
+    campaign.start()
+    while campaign.is_alive() and not log.frames.exists():
+        time.sleep(0.02)
+    assert campaign.is_alive(), "the campaign ended before a process could be killed"
+    multiprocessing.active_children()[0].kill()
+    campaign.join(100)
+    assert not campaign.is_alive() and not errors
+    assert len(log.frames.read_text().splitlines()) == 4 * 32
+    assert len(log.tiles()) == 4 * 64
+
+
+def test_a_run_says_what_it_was_run_with_and_how_fast(plan, tmp_path):
+    log = run_campaign(plan, tmp_path, workers=1, progress=False)
+    versions = log.settings()["versions"]
+    assert {"djscc", "python", "numpy", "torch"} <= versions.keys()
+    if shutil.which("gnuradio-config-info"):
+        assert versions["gnuradio"].startswith("3.")
+    session = log.sessions()[-1]
+    assert session["tiles_x_points"] == 16 and 0 < session["share_outside_networks"] < 1
+    assert "16 tiles x points in" in speed_text(session) and "outside the networks" in speed_text(session)
+    run_campaign(plan, tmp_path, workers=1, progress=False)  # nothing left: no new session
+    assert len(log.sessions()) == 1
+
+
+def test_a_run_becomes_a_table_of_cells(plan, tmp_path):
+    log = run_campaign(dataclasses.replace(plan, data=str(DATA / "landsat")), tmp_path / "run", 1, progress=False)
+    table = cells.write(log.folder, tmp_path / "out")
+    rows = list(csv.DictReader(table.open()))
+    points = {p["point"]: p for p in point_means(log.records())}
+    assert len(rows) == 2 * 4  # psnr, and mse out of it
+    for row in (r for r in rows if r["metric"] == "psnr"):
+        key = next(
+            p.key
+            for p in plan.points()
+            if f"{p.ratio:.6f}" == f"{float(row['ratio']):.6f}" and p.snr_db == float(row["snr_db"])
+        )
+        values = [t["psnr_db"] for t in log.tiles() if t["point"] == key]
+        assert (
+            float(row["mean"])
+            == pytest.approx(np.mean(values), abs=1e-4)
+            == pytest.approx(points[key]["psnr_db"], abs=1e-4)
+        )
+        assert (
+            float(row["standard_error"]) == pytest.approx(np.std(values, ddof=1) / 2, rel=0.01) and row["tiles"] == "4"
+        )
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["data"] == "landsat"
+
+
+def test_what_is_kept_is_bounded():
+    made, cache = [], BoundedCache(100, len)
+    for key in "abcab":
+        cache.get(key, lambda key=key: made.append(key) or bytes(40))
+    assert made == list("abcab") and len(cache) == 2  # two of 40 bytes fit
+    assert cache.get("b", lambda: pytest.fail("was kept")) == bytes(40)
+    assert len(cache.get("big", lambda: bytes(500))) == 500 and len(cache) == 1
 
 
 def test_a_ratio_that_the_codec_has_not_stops_the_campaign_at_once(plan, tmp_path):
