@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from djscc.cli import main
 from djscc.virtual_radio import AirSettings, RadioServer, RadioSettings, VirtualRadioError
 from djscc.waveform import WaveformSettings
 from virtual_radio_support import (
@@ -186,6 +188,26 @@ def test_gain_control_brings_a_signal_to_its_level() -> None:
         assert power == pytest.approx(-15, abs=3)
         sender.close()
         client.close()
+
+
+def test_the_command_runs_and_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hosts, result = f"{address()},{address()}", tmp_path / "air.json"
+    options = ["--radios", "2", "--address", hosts, "--lo-ppm", "20,0", "--snr", "10", "--symbol-rate", "5e5"]
+    assert main(["virtual-pluto", *options, "--echo", "1.5,-10", "--seconds", "0.3", "--json", str(result)]) == 0
+    printed = capsys.readouterr().out
+    assert f"pluto 0: ip:{hosts.split(',')[0]}, oscillators +20 ppm" in printed
+    assert "Es/N0 10.0 dB at 500000 symbols/s; real clock" in printed
+    said = json.loads(result.read_text())
+    assert said["settings"]["echoes"] == [[1.5e-6, -10.0, 0.0]]
+    assert 0.2 < said["air_seconds"] < 5
+    for wrong, word in (
+        (["--address", "10.0.0.1"], "loopback"),
+        (["--lo-ppm", "1,2,3"], "one for each"),
+        (["--snr", "3", "--path-loss", "60"], "both say the loss"),
+        (["--channel", "nothing"], "no preset"),
+    ):
+        assert main(["virtual-pluto", *wrong, "--seconds", "0.1"]) == 1
+        assert word in capsys.readouterr().err
 
 
 SENDER = """

@@ -86,7 +86,8 @@ try:
 except RuntimeError as error:
     refused = str(error)
 print(json.dumps([source.get_samp_rate(),
-    source.get_center_freq(0), source.get_gain(0), refused, str(source.get_sensor('lo_locked', 0)), source.get_time_now().get_real_secs(),
+    source.get_center_freq(0), source.get_gain(0), refused, str(source.get_sensor('lo_locked', 0)),
+    source.get_time_now().get_real_secs(),
     source.get_usrp_info().get('mboard_serial')]))
 """
         out, _ = finished(flowgraph(program, first, **MODULE))

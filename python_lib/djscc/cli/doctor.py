@@ -94,6 +94,13 @@ def _blocks() -> tuple[bool, str]:
     return False, f"not below {' or '.join(paths)}; set GRC_BLOCKS_PATH to <prefix>/share/gnuradio/grc/blocks"
 
 
+def _virtual_usrp() -> tuple[bool, str]:
+    from djscc.virtual_radio.usrp import module_folder
+
+    folder = module_folder()
+    return folder is not None, str(folder or "install libuhd-dev, then build and install gr-djscc again")
+
+
 def checks() -> list[tuple[str, bool, Callable[[], tuple[bool, str]]]]:
     """Name, whether the main job needs it, and the check."""
     pip = "pip install djscc in this environment"
@@ -115,6 +122,7 @@ def checks() -> list[tuple[str, bool, Callable[[], tuple[bool, str]]]]:
         ("gnuradio-companion", False, lambda: _program("gnuradio-companion", "apt-get install gnuradio")),
         ("QT displays", False, lambda: _module("PyQt5.Qt", "apt-get install python3-pyqt5")),
         ("USRP (gr-uhd)", False, lambda: _module("gnuradio.uhd", APT)),
+        ("virtual USRP (UHD)", False, _virtual_usrp),
         ("Pluto (gr-iio)", False, lambda: _module("gnuradio.iio", APT)),
         ("Pluto (libiio)", False, lambda: _module("iio", "apt-get install python3-libiio")),
         ("SoapySDR (gr-soapy)", False, lambda: _module("gnuradio.soapy", APT)),

@@ -47,7 +47,7 @@ BUFFER_SIZE = {
     "pluto": (65536, 262144),
     "usrp": (None, None),
 }  # to transmit, where frames are filled up to it, and to receive
-ADDRESSES = ("127.0.77.1", "127.0.77.2")
+ADDRESSES = tuple(f"127.77.{os.getpid() % 250 + 1}.{i}" for i in (1, 2))  # another bench may run beside
 
 
 class BenchError(DjsccError):
