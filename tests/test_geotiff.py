@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from djscc.campaign import scenes
+from djscc.campaign.runlog import RunLog
 from djscc.cli import main
 from djscc.imagery import ImageError, load_image, load_tiles
 from djscc.imagery.geotiff import Scaling, georeference, read, scale, write
@@ -126,3 +128,17 @@ def test_scalings_come_back():
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     scaling = Scaling((100.0,), (8000.0,))
     assert np.array_equal(scaling.to_grey(scaling.to_samples(grey, np.uint16), np.ones((16, 16), bool)), grey)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_received_bands_are_all_kept_and_find_their_place(tmp_path, bands):
+    """In the run folder: what a PNG cannot hold lies beside it, and georeference takes it."""
+    samples = np.random.default_rng(1).integers(1, 256, (16, 24, bands), dtype=np.uint8)
+    write(tmp_path / "scene.tif", samples, PLACE)
+    picture = RunLog(tmp_path / "run").save_picture(samples, "received", "scene")
+    held = picture.with_suffix(".npy") if bands in (2, 4) else picture
+    assert picture.is_file() and picture.with_suffix(".npy").exists() == (bands in (2, 4))
+    georeference(held, tmp_path / "scene.tif", tmp_path / "out.tif")
+    assert np.array_equal(read(tmp_path / "out.tif").samples, samples)
+    if bands > 1:
+        assert np.array_equal(scenes._begun(picture, samples.shape), samples)

@@ -185,13 +185,21 @@ class RunLog:
         return self.folder.joinpath(*folders, f"{name}.png")
 
     def save_picture(self, image: NDArray[np.uint8], *parts: str) -> Path:
-        """Write a PNG at ``parts`` (folders and a name, each a safe file name) below the run folder."""
+        """Write a PNG at ``parts`` (folders and a name, each a safe file name) below the run folder.
+
+        Of images with other than one or three bands it shows the first, or the first three; all of them lie beside it as .npy.
+        """
         path = self.picture_path(*parts)
         temporary = path.with_name(path.name + ".tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(temporary, format="PNG")
+            shown = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, 0]
+            Image.fromarray(np.ascontiguousarray(shown)).save(temporary, format="PNG")
             temporary.replace(path)
+            if image.shape[2] not in (1, 3):
+                with temporary.open("wb") as file:
+                    np.save(file, image, allow_pickle=False)
+                temporary.replace(path.with_suffix(".npy"))
         except OSError as error:
             raise RunError(f"{path}: cannot be written ({error.strerror}); the log is kept") from error
         return path

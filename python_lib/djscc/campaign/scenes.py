@@ -25,8 +25,9 @@ def chequer(height: int, width: int, bands: int) -> NDArray[np.uint8]:
 
 def _begun(saved: Path | None, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     if saved is not None and saved.is_file():
-        image = load_image(saved)
-        if image.shape == shape:
+        bands = saved.with_suffix(".npy")  # of other than one or three bands
+        image = np.load(bands, allow_pickle=False) if bands.is_file() else load_image(saved)
+        if image.shape == shape and image.dtype == np.uint8:
             return image.copy()
     return chequer(*shape)
 
