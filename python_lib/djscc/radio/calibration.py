@@ -21,6 +21,7 @@ from djscc.waveform import Modulator, Receiver, WaveformSettings
 
 HEADROOM_DB = 6.0  # of the peaks below full scale
 TOLERANCE_DB = 3.0  # within which a level is left as it is
+SAME_DB = 0.5  # of SNR, that are no reason for another gain
 FULL_SCALE = 0.98  # of I or Q, from which on a sample is taken for clipped
 CLIPPED_SHARE = 1e-4  # of the samples, from which on a receiver is overdriven
 OVERDRIVEN_STEP_DB = 12.0  # by which the gain is lowered where clipping hides by how much it is too high
@@ -151,6 +152,9 @@ def calibrate(
         receive_gain = wanted
     good = [m for m in done if not m.overdriven and m.snr_db is not None]
     best = max(good, key=lambda m: (m.frames_received, m.snr_db or 0.0), default=done[-1])
+    for later in good:  # its headroom is better, and noise alone makes a difference of so little
+        if later.frames_received == best.frames_received and (later.snr_db or 0.0) > (best.snr_db or 0.0) - SAME_DB:
+            best = later
     return Suggestion(transmit_gain, best.receive_gain, _reason(best, receive_limits)), done
 
 
