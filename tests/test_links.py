@@ -154,21 +154,36 @@ def test_samples_with_keys(tmp_path):
     receiver.close()
 
 
-@pytest.mark.parametrize("wrong", ["server", "client", "none", "unwanted"])
+@pytest.mark.parametrize("wrong", ["server", "client", "none"])
 def test_wrong_keys_do_not_wait_in_silence(tmp_path, monkeypatch, wrong):
     monkeypatch.setattr(links_sockets, "PATIENCE_S", 0.5)
     a, _ = make_keys([tmp_path / "a", tmp_path / "b"])
     make_keys([tmp_path / "c"], [tmp_path / "a" / "own.key"])
     make_keys([tmp_path / "d"], [tmp_path / "b" / "own.key"])
-    bound = Security() if wrong == "unwanted" else Security(a.folder)
-    other = {"server": "d", "client": "c", "none": None, "unwanted": "b"}[wrong]
+    other = {"server": "d", "client": "c", "none": None}[wrong]
     with (
-        Link(zmq.PUSH, "tcp://127.0.0.1:*", True, bound) as sender,
+        Link(zmq.PUSH, "tcp://127.0.0.1:*", True, Security(a.folder)) as sender,
         Link(zmq.PULL, sender.endpoint, False, Security(tmp_path / other if other else None)) as receiver,
     ):
         with pytest.raises(LinkError, match="keys"):
             receiver.receive(8)
         assert not sender.send([b"x"], 0.5), "nothing goes to a stranger"
+
+
+def test_keys_for_a_link_elsewhere_do_not_hinder_one_on_this_machine(tmp_path):
+    make_keys([tmp_path / "a", tmp_path / "b"])
+    with (
+        Link(zmq.PUSH, "tcp://127.0.0.1:*", True) as sender,
+        Link(zmq.PULL, sender.endpoint, False, Security(tmp_path / "b")) as receiver,
+    ):
+        assert receiver.receive(1.0) is None
+        assert sender.send([b"x"], 5)
+        assert receiver.receive(5) == [b"x"]
+
+
+def test_a_link_that_nobody_closed_does_not_hold_up_the_end_of_the_process():
+    code = "from djscc.links import SampleReceiver; kept = SampleReceiver('tcp://127.0.0.1:1'); raise SystemExit(3)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 3
 
 
 def test_the_end_that_binds_warns_and_goes_on(tmp_path, monkeypatch, caplog):

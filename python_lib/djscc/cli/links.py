@@ -173,6 +173,10 @@ def run_log(arguments: argparse.Namespace) -> int:
         options.say(
             f"{subscriber.missed} messages were missed here, so up to so many of the lost frames may have arrived"
         )
+    if not records:
+        options.say(
+            f"no frame came from {arguments.connect}; is the receiver publishing there (djscc receive --publish)?"
+        )
     return 0 if records else 1
 
 

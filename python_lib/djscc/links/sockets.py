@@ -4,14 +4,17 @@
 A socket whose address leaves this machine needs keys (``Security.keys``), or the explicit word that it goes without
 (``Security.insecure``), which is said loudly. The end that binds is the CURVE server and lets in the public keys in its folder's
 ``peers``; the end that connects knows the server by its key. Where the handshake fails again and again, the connecting end
-raises LinkError, and the binding end, which no stranger shall be able to stop, warns.
+raises LinkError, and the binding end, which no stranger shall be able to stop, warns. An end with keys that connects on this
+machine also tries without them, since a command may have one link beyond it and another within.
 """
 
 from __future__ import annotations
 
+import atexit
 import ipaddress
 import logging
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +42,16 @@ _FAILED = {
 _WATCHED = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CONNECTED | zmq.Event.ACCEPTED
 for _event in _FAILED:
     _WATCHED |= _event
+
+
+_open: weakref.WeakSet[Link] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """At the end of the process: a context that still has sockets would wait for ever."""
+    for link in list(_open):
+        link.close(linger_ms=500)
 
 
 class LinkError(DjsccError):
@@ -121,9 +134,11 @@ class Link:
         self._warned_at = -1e9
         self._context = zmq.Context()
         self._authenticator: zmq.auth.thread.ThreadAuthenticator | None = None
+        self._kind, self._high_water = kind, high_water
         self._socket: zmq.Socket[bytes] = self._context.socket(kind)
         self._monitor: zmq.Socket[bytes] | None = None
-        self._secured = keys is not None
+        self._keys = self._given = keys  # in use, and given
+        _open.add(self)
         try:
             self._set_up(kind, keys, high_water)
         except (zmq.ZMQError, DjsccError) as error:
@@ -210,9 +225,12 @@ class Link:
     def check(self) -> None:
         """Look at what became of handshakes; raises LinkError (an end that connects) or warns where they keep failing."""
         assert self._monitor is not None
+        before = self.failures
         while self._monitor.poll(0):
             event = zmq.utils.monitor.parse_monitor_message(self._monitor.recv_multipart())
             self._note(event["event"])
+        if self.failures > before and self.where.local and not self.where.bind and self._given is not None:
+            self._turn()
         if self._failing_since is None or time.monotonic() - self._failing_since < PATIENCE_S:
             return
         if not self.where.bind:
@@ -221,6 +239,16 @@ class Link:
             self._warned_at = time.monotonic()
             logger.warning("%s: %s", self.where.endpoint, self._reason())
         self._failing_since = None
+
+    def _turn(self) -> None:
+        """Begin again, with the keys where it was without and the other way round."""
+        assert self._monitor is not None
+        self._keys = None if self._keys is not None else self._given
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(0)
+        self._socket = self._context.socket(self._kind)
+        self._set_up(self._kind, self._keys, self._high_water)
 
     def _note(self, event: Any) -> None:
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
@@ -234,7 +262,7 @@ class Link:
                 self._failing_since = time.monotonic()
 
     def _reason(self) -> str:
-        if not self._secured:
+        if self._given is None:
             return (
                 f"the other end answers, but not as a link without keys ({self.failures} handshakes failed): "
                 "give --keys FOLDER as it was given there"
@@ -246,6 +274,7 @@ class Link:
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Close the socket; what was sent has ``linger_ms`` to leave."""
+        _open.discard(self)
         if self._context.closed:
             return
         if self._monitor is not None:
