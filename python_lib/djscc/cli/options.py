@@ -194,7 +194,7 @@ def write_json(path: Path | None, result: Any) -> None:
     if path is None:
         return
     text = json.dumps(result, indent=1, allow_nan=False)
-    text = re.sub(r"\[[-+\d.eE,\s]*\]", lambda found: " ".join(found[0].split()), text)
+    text = re.sub(r"\[(?:[-+\d.eE,\s]|null)*\]", lambda found: " ".join(found[0].split()), text)
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from scipy.stats import qmc
 
 from djscc.semantic_loss.cells import Cells
 from djscc.semantic_loss.forms import Form
-from djscc.semantic_loss.model import Quality
+from djscc.semantic_loss.model import Quality, short
 
 Array = NDArray[np.float64]
 
@@ -118,12 +118,12 @@ class FormFit:
     refused: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        entry: dict[str, Any] = {"form": self.form.name, "title": self.form.title, "formula": self.form.formula}
+        entry: dict[str, Any] = {"form": self.form.name}
         if self.refused is not None or self.quality is None or self.held_out is None:
             return {**entry, "refused": self.refused}
         return {
             **entry,
-            "parameters": dict(zip(self.form.names, self.parameters.tolist(), strict=True)),
+            "parameters": dict(zip(self.form.names, map(short, self.parameters.tolist()), strict=True)),
             "fit": self.quality.to_dict(),
             "held_out": self.held_out.to_dict(),
             "at_bound": list(self.at_bound),

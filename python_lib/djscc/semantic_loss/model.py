@@ -27,6 +27,11 @@ class ModelError(DjsccError):
     """A model file that cannot be used; the message names it and what is wrong with it."""
 
 
+def short(value: float) -> float | None:
+    """A number for a file, with six digits; None for what is not a number."""
+    return None if math.isnan(value) else float(f"{value:.6g}")
+
+
 @dataclass(frozen=True)
 class Quality:
     """How well predictions meet measured mean losses.
@@ -41,7 +46,7 @@ class Quality:
     weighted: float
 
     def to_dict(self) -> dict[str, float | None]:
-        return {key: None if math.isnan(value) else value for key, value in dataclasses.asdict(self).items()}
+        return {key: short(value) for key, value in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Quality:

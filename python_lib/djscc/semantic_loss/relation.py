@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from djscc.semantic_loss.cells import Cells, FitError
 from djscc.semantic_loss.fit import FOLDS, quality_of
-from djscc.semantic_loss.model import Quality
+from djscc.semantic_loss.model import Quality, short
 
 if TYPE_CHECKING:
     from djscc.semantic_loss.selection import MetricFit
@@ -47,8 +47,8 @@ class Relation:
             "source": self.source,
             "target": self.target,
             "formula": "f + a x^p / (x^p + m^p)",
-            "parameters": dict(zip(names, self.parameters, strict=True)),
-            "rank_correlation": self.rank_correlation,
+            "parameters": dict(zip(names, map(short, self.parameters), strict=True)),
+            "rank_correlation": short(self.rank_correlation),
             "held_out": self.held_out.to_dict(),
             "points": self.points,
         }

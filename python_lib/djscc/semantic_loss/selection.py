@@ -18,7 +18,7 @@ from djscc.semantic_loss.coverage import coverage_warnings, unidentified
 from djscc.semantic_loss.fit import RESAMPLES, FormFit, bootstrap, fit_form
 from djscc.semantic_loss.forms import FORMS
 from djscc.semantic_loss.losses import Loss, Tile, loss_of_metric, metrics_of
-from djscc.semantic_loss.model import FittedModel
+from djscc.semantic_loss.model import FittedModel, short
 from djscc.semantic_loss.relation import Relation, relations
 
 
@@ -61,10 +61,13 @@ class MetricFit:
             "model": None if self.model is None else self.model.to_dict(),
             "forms": [fit.to_dict() for fit in self.fits],
             "warnings": list(self.warnings),
-            "cells": [
-                {"ratio": r, "snr_db": g, "loss": m, "standard_error": None if np.isnan(e) else e, "tiles": int(n)}
-                for r, g, m, e, n in zip(*(column.tolist() for column in columns), strict=True)
-            ],
+            "cells": dict(
+                zip(
+                    ("ratio", "snr_db", "loss", "standard_error", "tiles"),
+                    (list(map(short, c)) for c in columns),
+                    strict=True,
+                )
+            ),
             "tiles_not_received": self.cells.not_received,
         }
 
@@ -157,14 +160,16 @@ class FitReport:
     def to_dict(self) -> dict[str, Any]:
         unified = None
         if self.unified is not None:
-            form = FORMS[self.unified]
-            unified = {"form": form.name, "title": form.title, "formula": form.formula, "scores": dict(self.scores)}
+            scores = {name: short(score) for name, score in self.scores.items()}
+            unified = {"form": self.unified, "formula": FORMS[self.unified].formula, "scores": scores}
+        tried = dict.fromkeys(form_fit.form for fit in self.fits for form_fit in fit.fits)
+        forms = {form.name: {"title": form.title, "formula": form.formula, "source": form.source} for form in tried}
         said = [
             {"codec": series.codec, "channel": series.channel, **relation.to_dict()}
             for series, pairs in self.relations.items()
             for relation in pairs
         ]
-        return {"unified": unified, "fits": [fit.to_dict() for fit in self.fits], "relations": said}
+        return {"unified": unified, "forms": forms, "fits": [fit.to_dict() for fit in self.fits], "relations": said}
 
 
 def split_series(tiles: Iterable[Tile]) -> dict[Series, list[Tile]]:
