@@ -57,7 +57,7 @@ def pluto_source(
     if radio.lo_offset:
         chain.append(rotator(endpoint, radio.lo_offset, rate, occupied))
     actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
-    return FrontEnd(chain, actual, watch=control.watch(events))
+    return FrontEnd(chain, actual, watch=control.watch(events, KERNEL_BUFFERS * size))
 
 
 def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: float, events: RadioEvents) -> FrontEnd:
@@ -183,19 +183,19 @@ class _Control:
         actual["bandwidth"] = self._value("rf_bandwidth")
         return actual
 
-    def watch(self, events: RadioEvents) -> Callable[[int], None] | None:
-        """What looks at the flags of lost samples."""
+    def watch(self, events: RadioEvents, waiting: int = 0) -> Callable[[int], None] | None:
+        """What looks at the flags of lost samples; ``waiting`` samples are still in the device when they are lost."""
         if self._alone:
             return None
         device = self._context.find_device(RECEIVER if self._receives else TRANSMITTER)
-        return _Flags(device, self._receives, events).look
+        return _Flags(device, self._receives, events, waiting).look
 
 
 class _Flags:
     """Counts how often a converter's flag of lost samples was set."""
 
-    def __init__(self, device: Any, receives: bool, events: RadioEvents) -> None:
-        self._device, self._events = device, events
+    def __init__(self, device: Any, receives: bool, events: RadioEvents, waiting: int) -> None:
+        self._device, self._events, self._waiting = device, events, waiting
         self._flag, self._kind = (OVERFLOW, "overruns") if receives else (UNDERFLOW, "underruns")
         self._since: int | None = None
         self._looked = 0.0
@@ -215,5 +215,5 @@ class _Flags:
         if flagged and self._since:  # not what was there before the stream
             self._events.add(self._kind, "pluto", position)
             if self.on_overrun is not None:
-                self.on_overrun(self._since, position)
+                self.on_overrun(self._since, position + self._waiting)  # what waited in the device comes first
         self._since = position

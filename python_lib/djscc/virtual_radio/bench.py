@@ -42,7 +42,9 @@ FRAMES = 64 // TILES_PER_FRAME * REPEAT
 DECODER = "lite"
 START_S, END_S = 60.0, 120.0
 GAINS = {"pluto": (-10.0, 70.0), "usrp": (79.75, 74.0)}  # to transmit and to receive
-BUFFERS = {"pluto": 4, "usrp": 40}  # 40 of 25 ms: the programs share this machine's cores with the air
+# What a radio holds before it loses samples. The programs and the air share one machine's cores, so it is 4 s, but for the overrun.
+BUFFERS = {"pluto": 16, "usrp": 160}
+OVERRUN_BUFFERS = {"pluto": 4, "usrp": 40}  # 1 s
 BUFFER_SIZE = {
     "pluto": (65536, 262144),
     "usrp": (None, None),
@@ -127,13 +129,13 @@ class Link:
         self.kind, self.folder = kind, folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def air(self) -> Program:
+    def air(self, buffers: dict[str, int] = BUFFERS) -> Program:
         """Start the radios."""
         program = Program(
             f"virtual-{self.kind}",
             *("--radios", 2, "--address", ",".join(ADDRESSES), "--lo-ppm", f"{PPM},0", "--clock-ppm", f"{PPM},0"),
             *("--snr", SNR_DB, "--symbol-rate", SYMBOL_RATE, f"--transmit-gain={GAINS[self.kind][0]}"),
-            *("--clock", "real", "--buffers", BUFFERS[self.kind], "--json", self.folder / "air.json"),
+            *("--clock", "real", "--buffers", buffers[self.kind], "--json", self.folder / "air.json"),
             log=self.folder / "air.log",
         )
         program.line(lambda line: line.strip() == "ready")
@@ -279,7 +281,7 @@ def numbers_missing(records: list[dict[str, Any]]) -> list[int]:
 
 def overrun_run(link: Link, _: dict[str, Any]) -> dict[str, Any]:
     """The receiver's process is stopped for a while: what its radio cannot hold meanwhile is lost."""
-    air = link.air()
+    air = link.air(OVERRUN_BUFFERS)
     pause_s = 3.0
     try:
         receiver = link.receive("overrun", "--seconds", 16)
@@ -304,7 +306,6 @@ def overrun_run(link: Link, _: dict[str, Any]) -> dict[str, Any]:
         "frame_numbers_missing": len(numbers_missing(records)),
         "events_receive": link.result("overrun").get("events"),
         "events_logged": len(events.read_text().splitlines()) if events.exists() else 0,
-        "air_radios": link.result("air").get("radios"),
         "frames_after_it": sum(record["frame_number"] > max(marked, default=1 << 16) for record in records),
     }
 
@@ -429,6 +430,8 @@ def main(arguments: list[str] | None = None) -> None:
                 "tiles_per_frame": TILES_PER_FRAME,
                 "decoder": DECODER,
                 "clock": "real",
+                "buffers": BUFFERS,
+                "buffers_overrun": OVERRUN_BUFFERS,
                 "programs": "one process each, on the cores of one machine",
             },
         }

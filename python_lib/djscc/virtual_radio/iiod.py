@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from djscc.virtual_radio.pluto import ADC, DAC, OVERFLOW_BIT, UNDERFLOW_BIT, Pluto, refuse
+from djscc.virtual_radio.pluto import ADC, DAC, Pluto, refuse
 from djscc.virtual_radio.streams import ReceiveStream, TransmitStream
 
 PORT = 30431
@@ -34,7 +34,6 @@ class Iiod:
         self._transmit: TransmitStream | None = None
         self._buffers = {ADC: pluto.radio.settings.buffers, DAC: pluto.radio.settings.buffers}
         self._mask = "00000003"
-        self._seen_overruns = self._seen_underruns = 0
 
     def serve(self) -> None:
         """Answer until the client goes away."""
@@ -167,14 +166,9 @@ class Iiod:
             if self._receive is not None and radio.receiver.stream is self._receive:
                 radio.receiver.stream = None
             if self._transmit is not None and radio.transmitter.stream is self._transmit:
-                self._note(self._transmit.underruns > 0, UNDERFLOW_BIT)
                 radio.transmitter.stream = None
             self._receive = self._transmit = None
             self.air.changed.notify_all()
-
-    def _note(self, happened: bool, bit: int) -> None:
-        if happened:
-            self.pluto.status |= bit
 
     def _read_buffer(self, length: int) -> None:
         stream = self._receive
@@ -186,8 +180,6 @@ class Iiod:
             if stream.waiting < samples:
                 raise refuse(errno.ETIMEDOUT)
             data = stream.read(samples)
-            self._note(stream.overruns > self._seen_overruns, OVERFLOW_BIT)
-            self._seen_overruns = stream.overruns
             self.air.changed.notify_all()
         self._send(b"%d\n%s\n" % (len(data), self._mask.encode()), data)
 
@@ -207,7 +199,5 @@ class Iiod:
                 lambda: self.air.stopped or stream.room >= len(samples) // 2 or not stream.waiting
             )
             stream.put(samples.view(np.complex64))
-            self._note(stream.underruns > self._seen_underruns, UNDERFLOW_BIT)
-            self._seen_underruns = stream.underruns
             self.air.changed.notify_all()
         self._value(length)

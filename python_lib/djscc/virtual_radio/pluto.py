@@ -106,7 +106,10 @@ class Pluto:
 
     def __init__(self, air: Air, radio: Radio) -> None:
         self.air, self.radio = air, radio
-        self.status = 0
+        self._status = 0
+        self._counted: dict[
+            int, tuple[object, int]
+        ] = {}  # by flag: the stream that was looked at, and what it had counted
         self._register = dict.fromkeys(DEVICES.values(), 0)
         self._fir = False
         self._eighth = {"rx": False, "tx": False}
@@ -176,11 +179,25 @@ class Pluto:
         self._register[device] = words[0]
         if len(words) > 1 and words[0] == STATUS_REGISTER:
             with self.air.changed:
-                self.status &= ~(words[1] & self._bits(device))
+                self._look()
+                self._status &= ~(words[1] & self._bits(device))
 
     def _read_register(self, device: str) -> int:
         with self.air.changed:
-            return self.status & self._bits(device) if self._register[device] == STATUS_REGISTER else 0
+            self._look()
+            return self._status & self._bits(device) if self._register[device] == STATUS_REGISTER else 0
+
+    def _look(self) -> None:
+        """Set the flags of what the open streams have counted since the last look."""
+        received, sent = self.radio.receiver.stream, self.radio.transmitter.stream
+        for bit, stream, count in (
+            (OVERFLOW_BIT, received, received.overruns if received else 0),
+            (UNDERFLOW_BIT, sent, sent.underruns if sent else 0),
+        ):
+            known, before = self._counted.get(bit, (None, 0))
+            if count > (before if known is stream else 0):
+                self._status |= bit
+            self._counted[bit] = stream, count
 
     def _bits(self, device: str) -> int:
         return OVERFLOW_BIT if device == ADC else UNDERFLOW_BIT if device == DAC else 0
