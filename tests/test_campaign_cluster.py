@@ -43,6 +43,7 @@ def values(log):
     return {(t["point"], t["frame_number"], t["index"]): (t["psnr_db"], t["ssim"]) for t in log.tiles()}
 
 
+@pytest.mark.timeout(300)
 def test_a_worker_killed_at_work_loses_nothing_and_nothing_counts_twice(cluster, whole, tmp_path):
     client = distributed.Client(cluster, set_as_default=False)
     pids = client.run(os.getpid)
@@ -62,7 +63,7 @@ def test_a_worker_killed_at_work_loses_nothing_and_nothing_counts_twice(cluster,
     assert busy and campaign.is_alive(), "the campaign ended before a worker could be killed"
     victim = max(busy, key=lambda address: len(busy[address]))
     os.kill(pids[victim], signal.SIGKILL)
-    campaign.join(60)
+    campaign.join(200)
     client.close()
     assert not campaign.is_alive() and not errors, errors
     assert pids[victim] not in client_pids(cluster)
