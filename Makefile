@@ -59,6 +59,7 @@ bench: build/.installed
 	$(BIN)/python -m djscc.digital.bench --every 2 $(if $(EUROSAT),--data $(EUROSAT)/eurosat_test.zip,--every 1)
 	$(BIN)/python -m djscc.codec.bench $(if $(EUROSAT),--data $(EUROSAT)/eurosat_test.zip)
 	$(BIN)/python -m djscc.codec.runtimes
+	$(if $(EUROSAT),$(BIN)/python -m djscc.tasks.bench --data $(EUROSAT)/eurosat_test.zip,@echo "tasks: give EUROSAT=<folder with eurosat_test.zip>")
 
 # EUROSAT=<folder with eurosat_test.zip>; TASKS="<name> ..." judges what is received by these tasks too; LIMIT=<tiles>. Goes on after a stop
 GRID ?= runs/paper-grid
