@@ -225,6 +225,26 @@ def test_sender_first_and_receiver_restarted():
     sender.close()
 
 
+def test_a_slow_receiver_gets_all_that_was_written(monkeypatch):
+    """The sender closes while the other end is busy for longer than links linger by default."""
+    monkeypatch.setattr(links_sockets, "LINGER_MS", 100)
+    sender = SampleSender("tcp://127.0.0.1:*")
+    receiver = SampleReceiver(sender.endpoint)
+    count = 2_000_000  # more than both queues and the kernel hold
+
+    def send():
+        sender.write(ramp(count), 20)
+        sender.end()
+        sender.close()
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    time.sleep(1.5)
+    assert len(read_all(receiver, 20)) == count
+    thread.join(10)
+    receiver.close()
+
+
 def test_two_receivers_are_told(caplog):
     sender = SampleSender("tcp://127.0.0.1:*")
     receivers = [SampleReceiver(sender.endpoint) for _ in range(2)]

@@ -18,6 +18,7 @@ from djscc.links.sockets import Link, LinkError, Security
 logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 14  # samples in a message
+LINGER_MS = 60_000
 HIGH_WATER = 16  # messages that wait at each end: 262144 samples
 
 
@@ -37,8 +38,8 @@ class _SampleLink:
         self._shared = self._link.peers > 1
 
     def close(self) -> None:
-        """Close; what was written has some seconds to leave."""
-        self._link.close()
+        """Close; a slow other end has a minute to take what was written (one that is gone is not waited for)."""
+        self._link.close(LINGER_MS)
 
 
 class SampleSender(_SampleLink):
@@ -59,7 +60,7 @@ class SampleSender(_SampleLink):
 
     def end(self) -> bool:
         """Say that the transmission has ended; False when nobody is there to hear it."""
-        return self._link.send([b""], 1.0)
+        return self._link.send([b""], LINGER_MS / 1000 if self._link.peers else 1.0)
 
 
 class SampleReceiver(_SampleLink):
