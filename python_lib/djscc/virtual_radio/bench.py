@@ -296,13 +296,15 @@ def overrun_run(link: Link, _: dict[str, Any]) -> dict[str, Any]:
         air.stop()
     records = link.records("overrun")
     marked = [record["frame_number"] for record in records if record.get("overruns")]
-    hurt = [record["frame_number"] for record in records if record["erased"] > 0 or record.get("lost_samples")]
+    whole = records[:-1]  # the last was under way when the time was over
+    hurt = [record["frame_number"] for record in whole if record["erased"] > 0 or record.get("lost_samples")]
     events = link.folder / "overrun" / "events.jsonl"
     return {
         "stopped_s": pause_s,
         "frames_received": len(records),
         "frames_marked": marked,
         "frames_with_erasures": hurt,
+        "all_of_those_marked": set(hurt) <= set(marked),
         "frame_numbers_missing": len(numbers_missing(records)),
         "events_receive": link.result("overrun").get("events"),
         "events_logged": len(events.read_text().splitlines()) if events.exists() else 0,
