@@ -99,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
     from djscc.virtual_radio import RadioServer
 
     air = _settings(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # a shell that starts it in the background has SIGINT ignored
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     server = RadioServer(air)
     noted: dict[str, Any] = {}
     with server:
@@ -113,6 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print("stopped", flush=True)
         finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
             result = {"settings": air.to_dict(), **_state(server)}
     options.write_json(arguments.json, result)
     return 0
