@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gnuradio import blocks, gr
+
 from djscc.radio import Endpoint, RadioEvents, RadioSettings
 from djscc.radio.errors import StreamError
 
@@ -25,6 +27,7 @@ KERNEL_BUFFERS = 4  # that libiio lets the device hold
 STATUS_REGISTER = 0x80000088  # of a converter's core; a flag is cleared by writing it
 OVERFLOW, UNDERFLOW = 4, 1
 LOOK_S = 0.2
+THREAD_S = 1.3  # gr-iio's thread looks every second whether the block has started
 DECIMATED_BELOW = 520833  # Hz; there the FPGA samples at an eighth of the converter's rate
 ANTENNAS = {"receive": "A_BALANCED", "transmit": "A"}
 
@@ -42,7 +45,7 @@ def pluto_source(
     control = _Control(endpoint, uri, "receive")
     control.check(lo, gain, rate)
     block = made(endpoint, lambda: iio.fmcomms2_source_fc32(uri, [True, True], size))
-    with _refusals(endpoint):
+    with _refusals(endpoint, block):
         block.set_len_tag_key("")
         block.set_frequency(lo)
         block.set_samplerate(round(rate))
@@ -54,9 +57,10 @@ def pluto_source(
         block.set_bbdc(True)
         block.set_filter_params("Auto", "", 0, 0)
     chain = [block]
-    if radio.lo_offset:
-        chain.append(rotator(endpoint, radio.lo_offset, rate, occupied))
-    actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
+    with _refusals(endpoint, block):
+        if radio.lo_offset:
+            chain.append(rotator(endpoint, radio.lo_offset, rate, occupied))
+        actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
     return FrontEnd(chain, actual, watch=control.watch(events, KERNEL_BUFFERS * size))
 
 
@@ -71,7 +75,7 @@ def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: 
     control = _Control(endpoint, uri, "transmit")
     control.check(lo, gain, rate)
     block = made(endpoint, lambda: iio.fmcomms2_sink_fc32(uri, [True, True], size, False))
-    with _refusals(endpoint):
+    with _refusals(endpoint, block):
         block.set_len_tag_key("")
         block.set_attenuation(0, -gain)
         if radio.bandwidth is not None:
@@ -80,9 +84,10 @@ def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: 
         block.set_samplerate(round(rate))
         block.set_filter_params("Auto", "", 0, 0)
     chain = [block]
-    if radio.lo_offset:
-        chain.insert(0, rotator(endpoint, -radio.lo_offset, rate, occupied))
-    actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
+    with _refusals(endpoint, block):
+        if radio.lo_offset:
+            chain.insert(0, rotator(endpoint, -radio.lo_offset, rate, occupied))
+        actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
     drain = SETTLE_S + 2 * KERNEL_BUFFERS * size / rate
     return FrontEnd(chain, actual, watch=control.watch(events), drain_s=drain)
 
@@ -97,11 +102,28 @@ def _uri(iio: Any, endpoint: Endpoint) -> str:
 
 
 @contextlib.contextmanager
-def _refusals(endpoint: Endpoint) -> Iterator[None]:
+def _refusals(endpoint: Endpoint, block: Any) -> Iterator[None]:
     try:
         yield
+    except StreamError:
+        discard(block)
+        raise
     except RuntimeError as error:  # of gr-iio, such as "Unable to set BB rate"
+        discard(block)
         raise StreamError(f"{endpoint}: refused by the device: {error}") from error
+
+
+def discard(block: Any) -> None:
+    """Give up a block that will not be run: gr-iio waits for ever for a thread of it that ends only after a start."""
+    flowgraph = gr.top_block()
+    if any(block.to_basic_block().output_signature().sizeof_stream_items()):
+        flowgraph.connect(block, blocks.null_sink(gr.sizeof_gr_complex))
+    else:
+        flowgraph.connect(blocks.null_source(gr.sizeof_gr_complex), block)
+    flowgraph.start()
+    time.sleep(THREAD_S)
+    flowgraph.stop()
+    flowgraph.wait()
 
 
 def _refuse(endpoint: Endpoint, radio: RadioSettings, way: str) -> None:

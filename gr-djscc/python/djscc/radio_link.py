@@ -18,7 +18,7 @@ from .flowgraph import run_to_end
 from .frame_modulator import frame_modulator
 from .frame_receiver import SampleTap, frame_receiver
 from .front_end import FrontEnd
-from .pluto_front_end import buffer_of, pluto_sink, pluto_source
+from .pluto_front_end import buffer_of, discard, pluto_sink, pluto_source
 from .soapy_front_end import soapy_sink, soapy_source
 from .usrp_front_end import usrp_sink, usrp_source
 
@@ -137,6 +137,7 @@ class radio_receiver(gr.top_block):
             events.add("overruns", endpoint.kind, sample, lost)
 
         self.front_end = radio_source(endpoint, radio, settings, events)
+        self._pluto = endpoint.kind == "pluto"
         self.receiver = frame_receiver(settings, frames, tap, gap)
         self.sink = decoder_sink(
             sink,
@@ -153,6 +154,11 @@ class radio_receiver(gr.top_block):
         for port in (0, 1):
             self.connect((self.receiver, port), (self.sink, port))
         _connect_messages(self, self.front_end)
+
+    def discard(self) -> None:
+        """Give up the radio without having received."""
+        if self._pluto:
+            discard(self.front_end.chain[0])
 
     @property
     def counters(self) -> ReceiverCounters:

@@ -251,7 +251,11 @@ class _Run:
                 self._arguments.queue,
                 tap,
             )
-            recorder = self._start(flowgraph.front_end.actual)
+            try:
+                recorder = self._start(flowgraph.front_end.actual)
+            except DjsccError:
+                flowgraph.discard()
+                raise
             if tap is not None:
                 tap.recorder = recorder
             actual = flowgraph.front_end.actual
