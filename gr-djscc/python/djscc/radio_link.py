@@ -18,7 +18,7 @@ from .flowgraph import run_to_end
 from .frame_modulator import frame_modulator
 from .frame_receiver import SampleTap, frame_receiver
 from .front_end import FrontEnd
-from .pluto_front_end import buffer_of, discard, pluto_sink, pluto_source
+from .pluto_front_end import buffer_of, pluto_sink, pluto_source
 from .soapy_front_end import soapy_sink, soapy_source
 from .usrp_front_end import usrp_sink, usrp_source
 
@@ -156,9 +156,10 @@ class radio_receiver(gr.top_block):
         _connect_messages(self, self.front_end)
 
     def discard(self) -> None:
-        """Give up the radio without having received."""
+        """Give up the radio without having received: gr-iio's block must have run for a while, or the process never ends."""
         if self._pluto:
-            discard(self.front_end.chain[0])
+            until = time.monotonic() + 1.5
+            self.run_to_end(lambda: time.monotonic() > until)
 
     @property
     def counters(self) -> ReceiverCounters:
