@@ -5,6 +5,8 @@ import dataclasses
 
 import pytest
 import torch
+from djscc.codec.average import average
+from djscc.codec.codec import CodecError
 from djscc.codec.training import Model, recolour, start_from
 from djscc.codec.training_config import ConfigError, TrainingConfig
 
@@ -38,5 +40,14 @@ def test_recolouring_changes_its_share_of_the_images_and_stays_in_range(bands):
     changed = recolour(image, 0.25, torch.Generator().manual_seed(2))
     share = float((changed != image).flatten(1).any(1).float().mean())
     assert 0.15 < share < 0.35  # 4.6 standard deviations: fails in one of 200,000 seeds
-    assert 0 <= changed.min() and changed.max() <= 1
+    assert changed.min() >= 0 and changed.max() <= 1
     assert torch.equal(recolour(image, 0.0, torch.Generator().manual_seed(2)), image)
+
+
+def test_the_average_lies_between_two_weights_and_needs_the_same_networks():
+    first, second = (torch.nn.Linear(3, 2) for _ in range(2))
+    expected = 0.75 * first.weight + 0.25 * second.weight
+    average(first, second, 0.25)
+    assert torch.allclose(first.weight, expected)
+    with pytest.raises(CodecError, match="different networks"):
+        average(first, torch.nn.Linear(4, 2), 0.25)

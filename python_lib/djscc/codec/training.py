@@ -187,7 +187,8 @@ def _lines_until(curve: Path, step: int) -> list[str]:
     return kept
 
 
-def _tiles(paths: list[str], limit: int | None = None) -> Tensor:
+def tiles_of(paths: list[str], limit: int | None = None) -> Tensor:
+    """The tiles of a configuration's data, (N, bands, H, W) uint8; variables of the environment in the paths are expanded."""
     expanded = [os.path.expandvars(p) for p in paths]
     if unset := [p for p in expanded if "$" in p]:
         raise ConfigError(
@@ -208,8 +209,8 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    images = _tiles(config.data["train"])
-    validation = _tiles(config.data["validation"], config.validation_tiles)
+    images = tiles_of(config.data["train"])
+    validation = tiles_of(config.data["validation"], config.validation_tiles)
     channels = [load_channel(name) for name in config.channels]
     bands, height, width = images.shape[1:]
     if bands != config.bands:
