@@ -36,7 +36,7 @@ RUN ?= runs/demo$(if $(DATA),-$(notdir $(DATA:/=)))
 demo: build/.installed
 	$(BIN)/djscc campaign demo --run $(RUN) $(if $(DATA),--data $(DATA))
 	@echo
-	$(BIN)/djscc fit $(RUN) --metric psnr --json $(RUN)/model.json
+	$(BIN)/djscc fit $(RUN) --metric all --json $(RUN)/model.json
 	@echo
 	$(BIN)/djscc report $(RUN) --out $(RUN)/report
 	@echo "open it in a browser: file://$(CURDIR)/$(RUN)/report/index.html"

@@ -86,8 +86,12 @@ def point_means(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def speed_text(session: Mapping[str, Any]) -> str:
     """One line on how fast a call of a campaign was."""
     did = f"{session['tiles_x_points']} tiles x points in {session['seconds']:.0f} s"
-    share = f"{session['share_outside_networks']:.0%} of the workers' time outside the networks"
-    return f"{did}, {session['tiles_x_points_per_s']:.0f} a second, {share}"
+    text = f"{did}, {session['tiles_x_points_per_s']:.0f} a second"
+    if (
+        session["share_outside_networks"] == 1
+    ):  # a flowgraph's networks run in threads of their own, which are not timed
+        return text
+    return f"{text}, {session['share_outside_networks']:.0%} of the workers' time outside the networks"
 
 
 def table(records: Iterable[dict[str, Any]], metric: str = "psnr_db") -> str:

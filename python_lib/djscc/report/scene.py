@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from djscc.campaign import RunLog
@@ -36,7 +37,7 @@ def whole(folder: Path) -> NDArray[np.uint8]:
 def scene(log: RunLog, points: Sequence[tuple[float, float]]) -> Figure:
     """What was sent beside what arrived at each (ratio, Es/N0 in dB) of ``points``."""
     records = list(log.records())
-    figure = Figure(figsize=(3.2 * (1 + len(points)), 3.75), layout="constrained")
+    figure = Figure(figsize=(3.2 * (1 + len(points)), 3.8), layout=ConstrainedLayoutEngine(h_pad=0.08))
     panels = figure.subplots(1, 1 + len(points), squeeze=False)[0]
     panels[0].imshow(whole(log.folder / "sent"))
     panels[0].set_title("sent")
@@ -51,4 +52,5 @@ def scene(log: RunLog, points: Sequence[tuple[float, float]]) -> Figure:
         axes.set_title(f"k/n {ratio_text(ratio)}, Es/N0 {snr_text(snr_db)}{quality}")
     for axes in panels:
         axes.set_axis_off()
+        axes.set_anchor("N")
     return figure

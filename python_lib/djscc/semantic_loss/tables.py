@@ -43,7 +43,7 @@ def _forms(series: str, fits: Sequence[MetricFit], report: FitReport) -> Iterato
             if found is None or found.held_out is None:
                 row += f"{'refused':>16}"
                 continue
-            mark = "." if found is fit.best else " "
+            mark = "." if found is fit.best and len(fits) > 1 else " "
             row += f"{found.held_out.r2:9.4f}{percent(found.held_out.mape):>6}{mark}"
         score = f"{report.scores[form.name]:8.2f}" if form.name in report.scores else ""
         chosen = form.name in (report.unified, *(fit.model.form.name for fit in fits if fit.model))
