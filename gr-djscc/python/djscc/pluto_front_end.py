@@ -60,6 +60,7 @@ def pluto_source(
     with _refusals(endpoint, block):
         if radio.lo_offset:
             chain.append(rotator(endpoint, radio.lo_offset, rate, occupied))
+            block.set_min_output_buffer(0, 4 * size)
         actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
     return FrontEnd(chain, actual, watch=control.watch(events, KERNEL_BUFFERS * size))
 

@@ -22,7 +22,6 @@ from .pluto_front_end import buffer_of, pluto_sink, pluto_source
 from .soapy_front_end import soapy_sink, soapy_source
 from .usrp_front_end import usrp_sink, usrp_source
 
-WAITING_SAMPLES = 1 << 20  # that the radio may be ahead of the receiver, which takes frames at once
 STALL_S = 30.0  # a radio that gives no samples for so long is taken for gone
 QUEUE_SYMBOLS = 1 << 24  # 218 MB; 34 s at 500,000 symbols a second
 FLUSH_S = 1.0  # between writes of events to the log
@@ -149,7 +148,6 @@ class radio_receiver(gr.top_block):
         status = getattr(self.front_end.watch, "__self__", None)
         if status is not None:
             status.on_overrun = self.receiver.overrun
-        self.front_end.chain[-1].set_min_output_buffer(WAITING_SAMPLES)
         self.connect(*self.front_end.chain, self.receiver)
         for port in (0, 1):
             self.connect((self.receiver, port), (self.sink, port))

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from .frame_tags import END
 from .guard import WORK_DONE, guarded
 
+OUTPUT_ITEMS = 1 << 16  # of one call; with the scheduler's own 4096, each few milliseconds would cost a change of threads
+
 
 @dataclass
 class Piece:
@@ -37,6 +39,8 @@ class StreamBlock(gr.basic_block):
     def __init__(self, name: str, outputs: Sequence[type]) -> None:
         gr.basic_block.__init__(self, name, [np.complex64], list(outputs))
         self.set_tag_propagation_policy(gr.TPP_DONT)
+        for port in range(len(outputs)):
+            self.set_min_output_buffer(port, 2 * OUTPUT_ITEMS)
         self.error: Exception | None = None
         self._waiting: deque[Piece] = deque()
         self._ended = False
