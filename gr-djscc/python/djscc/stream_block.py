@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .frame_tags import END
 from .guard import WORK_DONE, guarded
 
-OUTPUT_ITEMS = 1 << 16  # of one call; with the scheduler's own 4096, each few milliseconds would cost a change of threads
+OUTPUT_ITEMS = 1 << 16  # of one call; the scheduler's own 4096 would change threads every few milliseconds
 
 
 @dataclass

@@ -7,7 +7,8 @@
 For a Pluto and a USRP: the shipped Landsat tiles, repeated, at 1 MS/s, oscillators and clocks 20 ppm apart; the same at the same
 Es/N0 through the simulated loopback; the recording replayed; an overrun provoked by stopping the receiver's process; the
 transmitter killed and started again. The carrier is such that 20 ppm of it stay within the receiver's search range, 8 % of the
-symbol rate: 32 kHz of 1.6 GHz, at 500,000 symbols a second (range 40 kHz).
+symbol rate: 32 kHz of 1.6 GHz, at 500,000 symbols a second (range 40 kHz). The soak is slower, such that all three programs take
+about half of a core: 20 kHz of 1 GHz, at 270,000 symbols a second (range 21.6 kHz), and ratio 1/4.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from djscc.errors import DjsccError
 from djscc.virtual_radio.usrp import module_folder
 
 SYMBOL_RATE, CARRIER_HZ = 5e5, 1.6e9
+SOAK_SYMBOL_RATE, SOAK_CARRIER_HZ, SOAK_RATIO = 2.7e5, 1e9, "1/4"
+SOAK_EVERY_S = 15.0
+SETTLED_MINUTES = 5.0  # memory is compared from then on
 PPM = 20.0
 SNR_DB = 10.0
 RATIO = "1/12"
@@ -116,6 +120,11 @@ class Program:
         self.process.kill()
         self.process.wait()
 
+    def cpu_seconds(self) -> float:
+        """Processor time that it took so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return round((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), 1)
+
     def memory_mb(self) -> float:
         """What it holds of the machine's memory."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
@@ -127,6 +136,8 @@ class Link:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.folder = kind, folder
+        self.symbol_rate, self.carrier_hz, self.ratio = SYMBOL_RATE, CARRIER_HZ, RATIO
+        self.buffer_size = BUFFER_SIZE[kind]
         folder.mkdir(parents=True, exist_ok=True)
 
     def air(self, buffers: dict[str, int] = BUFFERS) -> Program:
@@ -134,7 +145,7 @@ class Link:
         program = Program(
             f"virtual-{self.kind}",
             *("--radios", 2, "--address", ",".join(ADDRESSES), "--lo-ppm", f"{PPM},0", "--clock-ppm", f"{PPM},0"),
-            *("--snr", SNR_DB, "--symbol-rate", SYMBOL_RATE, f"--transmit-gain={GAINS[self.kind][0]}"),
+            *("--snr", SNR_DB, "--symbol-rate", self.symbol_rate, f"--transmit-gain={GAINS[self.kind][0]}"),
             *("--clock", "real", "--buffers", buffers[self.kind], "--json", self.folder / "air.json"),
             log=self.folder / "air.log",
         )
@@ -147,9 +158,9 @@ class Link:
 
     def _radio(self, way: int) -> tuple[Any, ...]:
         """Settings of the radio that transmits (0) or receives (1)."""
-        size = BUFFER_SIZE[self.kind][way]
+        size = self.buffer_size[way]
         return (
-            *("--frequency", CARRIER_HZ, "--symbol-rate", SYMBOL_RATE, f"--gain={GAINS[self.kind][way]}"),
+            *("--frequency", self.carrier_hz, "--symbol-rate", self.symbol_rate, f"--gain={GAINS[self.kind][way]}"),
             *(("--buffer-size", size) if size else ()),
         )
 
@@ -168,7 +179,7 @@ class Link:
         """Start a transmitter."""
         return Program(
             *("transmit", "landsat", "--sink", self._end(0), *self._radio(0)),
-            *("--ratio", RATIO, "--tiles-per-frame", TILES_PER_FRAME),
+            *("--ratio", self.ratio, "--tiles-per-frame", TILES_PER_FRAME),
             *("--json", self.folder / f"{name}-sent.json", *options),
             log=self.folder / f"{name}-sent.log",
         )
@@ -339,18 +350,22 @@ def restart_run(link: Link, _: dict[str, Any]) -> dict[str, Any]:
 
 def soak_run(link: Link, minutes: float) -> dict[str, Any]:
     """Frames for so many minutes, and what each process holds in memory."""
+    link.symbol_rate, link.carrier_hz, link.ratio = SOAK_SYMBOL_RATE, SOAK_CARRIER_HZ, SOAK_RATIO
+    link.buffer_size = (None, None)
     air = link.air()
     samples: list[dict[str, float]] = []
+    cpu: dict[str, float] = {}
     try:
         began = time.monotonic()
         receiver = link.receive("soak", "--seconds", 60 * minutes + 15)
         sender = link.transmit("soak", "--repeat", 0)
         programs = {"air": air, "transmit": sender, "receive": receiver}
-        time.sleep(15.0)
-        for _ in range(round(60 * minutes / 15)):
+        time.sleep(SOAK_EVERY_S)
+        for _ in range(round(60 * minutes / SOAK_EVERY_S)):
             minute = (time.monotonic() - began) / 60
             samples.append({"minute": round(minute, 2), **{k: round(p.memory_mb(), 1) for k, p in programs.items()}})
-            time.sleep(15.0)
+            cpu = {name: program.cpu_seconds() for name, program in programs.items()}
+            time.sleep(SOAK_EVERY_S)
             if any(program.process.poll() is not None for program in (air, sender)):
                 break
         sender.stop()
@@ -358,20 +373,31 @@ def soak_run(link: Link, minutes: float) -> dict[str, Any]:
     finally:
         air.stop()
     records = link.records("soak")
-    settled = samples[len(samples) // 4 :]
+    settled = [sample for sample in samples if sample["minute"] >= SETTLED_MINUTES] or samples
     growth = {}
     for name in programs:
         values = [sample[name] for sample in settled]
         slope = np.polyfit([sample["minute"] for sample in settled], values, 1)[0] if len(settled) > 2 else float("nan")
-        growth[name] = {"first_mb": values[0], "last_mb": values[-1], "mb_per_minute": round(float(slope), 3)}
+        growth[name] = {
+            "first_mb": values[0],
+            "last_mb": values[-1],
+            "most_mb": max(values),
+            "mb_per_minute": round(float(slope), 3),
+        }
     every = max(len(samples) // 20, 1)
     return {
         "minutes": minutes,
+        "symbol_rate": link.symbol_rate,
+        "sample_rate": 2 * link.symbol_rate,
+        "carrier_hz": link.carrier_hz,
+        "ratio": link.ratio,
+        "buffer_size": "the commands' own",
+        "processor_seconds": cpu,
         "frames_sent": link.result("soak-sent").get("frames_sent"),
         "frames_received": len(records),
         "frame_numbers_missing": len(numbers_missing(records)),
         **means(records),
-        "memory_after_the_first_quarter": growth,
+        f"memory_after_minute_{SETTLED_MINUTES:g}": growth,
         "memory_mb": samples[::every],
         "events_transmit": link.result("soak-sent").get("events"),
         "events_receive": link.result("soak").get("events"),
