@@ -47,6 +47,7 @@ class frame_receiver(StreamBlock):
         frames: end the flowgraph after so many frames; 0 for never.
         tap: gets all samples as they come, and the gaps between them, to record them.
         on_gap: called with place and number of samples lost, for each gap.
+        before: called before samples are taken; it may say ``overrun`` of them, in time for their frames.
     """
 
     def __init__(
@@ -55,13 +56,14 @@ class frame_receiver(StreamBlock):
         frames: int = 0,
         tap: SampleTap | None = None,
         on_gap: Callable[[int, int], None] | None = None,
+        before: Callable[[], None] | None = None,
     ) -> None:
         StreamBlock.__init__(self, "frame_receiver", [np.complex64, np.float32])
         # The scheduler gives the block before room for twice what one item out of here takes. Asking that block for a buffer
         # (set_min_output_buffer) without naming a port, as flowgraphs of GRC do, has no effect on gr-iio's sources.
         self.set_relative_rate(1, WAITING_SAMPLES // 2)
         self._receiver = Receiver(settings or WaveformSettings())
-        self._frames, self._tap, self._on_gap = frames, tap, on_gap
+        self._frames, self._tap, self._on_gap, self._before = frames, tap, on_gap, before
         self._given = 0
         self._clock: tuple[int, float, int] | None = (
             None  # seconds, their fraction, and the item that was tagged with them
@@ -92,6 +94,8 @@ class frame_receiver(StreamBlock):
             self._tap.overrun(first, last)
 
     def take(self, items: NDArray[np.complex64], tags: Sequence[tuple[int, Any, Any]]) -> Iterator[Piece]:
+        if self._before is not None:
+            self._before()
         done = 0
         for place, key, value in tags:
             if pmt.eq(key, RX_TIME):

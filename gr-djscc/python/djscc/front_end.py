@@ -25,14 +25,14 @@ class FrontEnd:
     chain     blocks in the order in which samples pass them.
     actual    what the device says that it was set to, for the log.
     messages  (block, port, block) connections of messages, to port ``in`` of the second.
-    watch     called from time to time while the flowgraph runs.
+    watch     looks for lost samples: called from time to time while the flowgraph runs, by a receiver before it takes samples.
     drain_s   how long a transmitter still sends what it was given.
     """
 
     chain: list[Any]
     actual: dict[str, Any]
     messages: list[tuple[Any, str, Any]] = field(default_factory=list)
-    watch: Callable[[int], None] | None = None
+    watch: Callable[[], None] | None = None
     drain_s: float = SETTLE_S
 
 

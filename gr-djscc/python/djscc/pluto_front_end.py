@@ -9,6 +9,9 @@ samples cannot be looked at.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +21,7 @@ from gnuradio import blocks, gr
 from djscc.radio import Endpoint, RadioEvents, RadioSettings
 from djscc.radio.errors import StreamError
 
+from .frame_receiver import WAITING_SAMPLES
 from .front_end import SETTLE_S, FrontEnd, made, module_of, require, rotator, same, within
 
 PHY, RECEIVER, TRANSMITTER = "ad9361-phy", "cf-ad9361-lpc", "cf-ad9361-dds-core-lpc"
@@ -26,8 +30,8 @@ RECEIVE_BUFFER = 1 << 16
 KERNEL_BUFFERS = 4  # that libiio lets the device hold
 STATUS_REGISTER = 0x80000088  # of a converter's core; a flag is cleared by writing it
 OVERFLOW, UNDERFLOW = 4, 1
-LOOK_S = 0.2
-THREAD_S = 1.3  # gr-iio's thread looks every second whether the block has started
+LOOK_S = 0.02
+THREAD_S = 1.0  # gr-iio's thread sleeps so long between looks at whether its block has started, or stopped
 DECIMATED_BELOW = 520833  # Hz; there the FPGA samples at an eighth of the converter's rate
 ANTENNAS = {"receive": "A_BALANCED", "transmit": "A"}
 
@@ -45,7 +49,9 @@ def pluto_source(
     control = _Control(endpoint, uri, "receive")
     control.check(lo, gain, rate)
     block = made(endpoint, lambda: iio.fmcomms2_source_fc32(uri, [True, True], size))
-    with _refusals(endpoint, block):
+    chain = [block]
+    block.set_min_output_buffer(0, WAITING_SAMPLES)
+    with _settled(endpoint, block):
         block.set_len_tag_key("")
         block.set_frequency(lo)
         block.set_samplerate(round(rate))
@@ -56,13 +62,10 @@ def pluto_source(
         block.set_rfdc(True)
         block.set_bbdc(True)
         block.set_filter_params("Auto", "", 0, 0)
-    chain = [block]
-    with _refusals(endpoint, block):
         if radio.lo_offset:
             chain.append(rotator(endpoint, radio.lo_offset, rate, occupied))
-            block.set_min_output_buffer(0, 4 * size)
         actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
-    return FrontEnd(chain, actual, watch=control.watch(events, KERNEL_BUFFERS * size))
+    return FrontEnd(chain, actual, watch=control.watch(events, block.nitems_written, KERNEL_BUFFERS * size))
 
 
 def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: float, events: RadioEvents) -> FrontEnd:
@@ -76,7 +79,8 @@ def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: 
     control = _Control(endpoint, uri, "transmit")
     control.check(lo, gain, rate)
     block = made(endpoint, lambda: iio.fmcomms2_sink_fc32(uri, [True, True], size, False))
-    with _refusals(endpoint, block):
+    chain = [block]
+    with _settled(endpoint, block):
         block.set_len_tag_key("")
         block.set_attenuation(0, -gain)
         if radio.bandwidth is not None:
@@ -84,13 +88,11 @@ def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: 
         block.set_frequency(lo)
         block.set_samplerate(round(rate))
         block.set_filter_params("Auto", "", 0, 0)
-    chain = [block]
-    with _refusals(endpoint, block):
         if radio.lo_offset:
             chain.insert(0, rotator(endpoint, -radio.lo_offset, rate, occupied))
         actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
     drain = SETTLE_S + 2 * KERNEL_BUFFERS * size / rate
-    return FrontEnd(chain, actual, watch=control.watch(events), drain_s=drain)
+    return FrontEnd(chain, actual, watch=control.watch(events, block.nitems_read), drain_s=drain)
 
 
 def buffer_of(radio: RadioSettings) -> int:
@@ -103,28 +105,50 @@ def _uri(iio: Any, endpoint: Endpoint) -> str:
 
 
 @contextlib.contextmanager
-def _refusals(endpoint: Endpoint, block: Any) -> Iterator[None]:
+def _settled(endpoint: Endpoint, block: Any) -> Iterator[None]:
+    """Set a block, and end its thread, whether the device refuses or not."""
     try:
         yield
-    except StreamError:
-        discard(block)
-        raise
     except RuntimeError as error:  # of gr-iio, such as "Unable to set BB rate"
-        discard(block)
         raise StreamError(f"{endpoint}: refused by the device: {error}") from error
+    finally:
+        end_thread(block)
 
 
-def discard(block: Any) -> None:
-    """Give up a block that will not be run: gr-iio waits for ever for a thread of it that ends only after a start."""
+def end_thread(block: Any) -> None:
+    """End the thread of a gr-iio block, which looks at the converter's flags every second, and clears them.
+
+    It would take every other flag from us; and a block whose thread never saw it started waits for it for ever when the
+    process ends. The thread ends for good once the block was started, and stopped, for longer than it sleeps.
+    """
     flowgraph = gr.top_block()
     if any(block.to_basic_block().output_signature().sizeof_stream_items()):
         flowgraph.connect(block, blocks.null_sink(gr.sizeof_gr_complex))
     else:
         flowgraph.connect(blocks.null_source(gr.sizeof_gr_complex), block)
-    flowgraph.start()
-    time.sleep(THREAD_S)
-    flowgraph.stop()
-    flowgraph.wait()
+    with _unprinted():  # it prints U and O for what happens meanwhile
+        flowgraph.start()
+        time.sleep(1.2 * THREAD_S)
+        flowgraph.stop()
+        flowgraph.wait()
+        flowgraph.disconnect_all()
+        block.set_max_output_buffer(0, -1)  # it has kept the size of its buffer
+        time.sleep(1.1 * THREAD_S)
+
+
+@contextlib.contextmanager
+def _unprinted() -> Iterator[None]:
+    """Nothing goes to standard output meanwhile, of C neither."""
+    sys.stdout.flush()
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _refuse(endpoint: Endpoint, radio: RadioSettings, way: str) -> None:
@@ -206,26 +230,28 @@ class _Control:
         actual["bandwidth"] = self._value("rf_bandwidth")
         return actual
 
-    def watch(self, events: RadioEvents, waiting: int = 0) -> Callable[[int], None] | None:
+    def watch(self, events: RadioEvents, position: Callable[[int], int], waiting: int = 0) -> Callable[[], None] | None:
         """What looks at the flags of lost samples; ``waiting`` samples are still in the device when they are lost."""
         if self._alone:
             return None
         device = self._context.find_device(RECEIVER if self._receives else TRANSMITTER)
-        return _Flags(device, self._receives, events, waiting).look
+        return _Flags(device, self._receives, events, lambda: position(0), waiting).look
 
 
 class _Flags:
-    """Counts how often a converter's flag of lost samples was set."""
+    """Counts how often a converter's flag of lost samples was set; ``position`` says how far the stream has come."""
 
-    def __init__(self, device: Any, receives: bool, events: RadioEvents, waiting: int) -> None:
-        self._device, self._events, self._waiting = device, events, waiting
+    def __init__(
+        self, device: Any, receives: bool, events: RadioEvents, position: Callable[[], int], waiting: int
+    ) -> None:
+        self._device, self._events, self._position, self._waiting = device, events, position, waiting
         self._flag, self._kind = (OVERFLOW, "overruns") if receives else (UNDERFLOW, "underruns")
         self._since: int | None = None
         self._looked = 0.0
         self.on_overrun: Callable[[int, int], None] | None = None
 
-    def look(self, position: int) -> None:
-        """Count a flag that is set, and clear it; ``position`` is how far the stream has come."""
+    def look(self) -> None:
+        """Count a flag that is set, and clear it."""
         if time.monotonic() - self._looked < LOOK_S:
             return
         self._looked = time.monotonic()
@@ -235,8 +261,9 @@ class _Flags:
                 self._device.reg_write(STATUS_REGISTER, self._flag)
         except OSError:  # the device has gone: the stream will tell
             return
+        position = self._position()
         if flagged and self._since:  # not what was there before the stream
-            self._events.add(self._kind, "pluto", position)
+            self._events.add(self._kind, "pluto", self._since)
             if self.on_overrun is not None:
                 self.on_overrun(self._since, position + self._waiting)  # what waited in the device comes first
         self._since = position

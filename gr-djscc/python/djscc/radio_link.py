@@ -91,7 +91,7 @@ class radio_transmitter(gr.top_block):
 
     def run_to_end(self, stop: Callable[[], bool]) -> None:
         """Send all frames, or end after the one being sent when ``stop`` says so; raises the error of a block that failed."""
-        watch = _Watch(self._events, self.front_end, lambda: self.samples)
+        watch = _Watch(self._events, self.front_end.watch)
 
         def look() -> None:
             watch()
@@ -136,8 +136,7 @@ class radio_receiver(gr.top_block):
             events.add("overruns", endpoint.kind, sample, lost)
 
         self.front_end = radio_source(endpoint, radio, settings, events)
-        self._pluto = endpoint.kind == "pluto"
-        self.receiver = frame_receiver(settings, frames, tap, gap)
+        self.receiver = frame_receiver(settings, frames, tap, gap, self.front_end.watch)
         self.sink = decoder_sink(
             sink,
             "drop",
@@ -153,12 +152,6 @@ class radio_receiver(gr.top_block):
             self.connect((self.receiver, port), (self.sink, port))
         _connect_messages(self, self.front_end)
 
-    def discard(self) -> None:
-        """Give up the radio without having received: gr-iio's block must have run for a while, or the process never ends."""
-        if self._pluto:
-            until = time.monotonic() + 1.5
-            self.run_to_end(lambda: time.monotonic() > until)
-
     @property
     def counters(self) -> ReceiverCounters:
         """What the receiver has seen."""
@@ -166,7 +159,7 @@ class radio_receiver(gr.top_block):
 
     def run_to_end(self, stop: Callable[[], bool]) -> None:
         """Receive until enough frames came or ``stop`` says so; raises the error of a block that failed."""
-        watch = _Watch(self._events, self.front_end, lambda: self.receiver.position)
+        watch = _Watch(self._events)
 
         def look() -> None:
             watch()
@@ -182,13 +175,13 @@ class radio_receiver(gr.top_block):
 class _Watch:
     """What is done from time to time while a radio runs."""
 
-    def __init__(self, events: RadioEvents, front_end: FrontEnd, position: Callable[[], int]) -> None:
-        self._events, self._front_end, self._position = events, front_end, position
+    def __init__(self, events: RadioEvents, watch: Callable[[], None] | None = None) -> None:
+        self._events, self._watch = events, watch
         self._flushed = time.monotonic()
 
     def __call__(self) -> None:
-        if self._front_end.watch is not None:
-            self._front_end.watch(self._position())
+        if self._watch is not None:
+            self._watch()
         if time.monotonic() - self._flushed > FLUSH_S:
             self._flushed = time.monotonic()
             self._events.flush()

@@ -251,11 +251,7 @@ class _Run:
                 self._arguments.queue,
                 tap,
             )
-            try:
-                recorder = self._start(flowgraph.front_end.actual)
-            except DjsccError:
-                flowgraph.discard()
-                raise
+            recorder = self._start(flowgraph.front_end.actual)
             if tap is not None:
                 tap.recorder = recorder
             actual = flowgraph.front_end.actual

@@ -295,7 +295,7 @@ def overrun_run(link: Link, _: dict[str, Any]) -> dict[str, Any]:
     air = link.air(OVERRUN_BUFFERS)
     pause_s = 3.0
     try:
-        receiver = link.receive("overrun", "--seconds", 16)
+        receiver = link.receive("overrun", "--seconds", 25)
         sender = link.transmit("overrun", "--repeat", 0)
         receiver.line(lambda line: line.startswith("frame 20:"))
         receiver.process.send_signal(signal.SIGSTOP)
