@@ -14,6 +14,7 @@ from .estimate_history import estimate_history
 from .flowgraph import FlowgraphStalledError, run_to_end
 from .frame_modulator import frame_modulator
 from .frame_receiver import frame_receiver
+from .front_end import require_given
 from .loopback import loopback
 from .metrics_publisher import metrics_publisher
 from .radio_bench import radio_bench
@@ -38,5 +39,6 @@ __all__ = [
     "radio_sink",
     "radio_source",
     "radio_transmitter",
+    "require_given",
     "run_to_end",
 ]

@@ -17,6 +17,8 @@ from djscc.radio.errors import StreamError
 
 SETTLE_S = 0.3  # between the last sample handed to a radio and its release, beside what its buffers hold
 
+NO_GAIN = -999.0  # dB
+
 
 @dataclass
 class FrontEnd:
@@ -51,6 +53,17 @@ def require(radio: RadioSettings, endpoint: Endpoint, what: str) -> tuple[float,
         raise StreamError(f"{endpoint}: nothing is {what} before {' and '.join(missing)} is given")
     assert radio.frequency is not None and radio.gain is not None
     return radio.frequency, radio.gain
+
+
+def require_given(**values: float) -> None:
+    """End a program made by GRC unless each of its parameters was given; 0 Hz and -999 dB stand for none."""
+    missing = [name for name, value in values.items() if value <= (0.0 if name.endswith("frequency") else NO_GAIN)]
+    if missing:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in missing)
+        raise SystemExit(
+            f"nothing is sent or received before {options} is given: run the program with it, or set the value of the "
+            f"parameter {' and '.join(missing)} in GRC"
+        )
 
 
 def within(endpoint: Endpoint, name: str, value: float, low: float, high: float, unit: str) -> None:
