@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 from djscc.cli import main
+from djscc.virtual_radio import AirSettings, RadioServer, RadioSettings
+from djscc.virtual_radio.usrp import module_folder
+from virtual_radio_support import address
 
 ROOT = Path(__file__).parents[1]
 MODULE = ROOT / "gr-djscc"
@@ -71,9 +74,9 @@ def frames_in(printed: str) -> list[str]:
 def run_program(programs: Path, module_path: str, tmp_path: Path) -> Callable[..., str]:
     """Runs a compiled flowgraph with command line options; returns what it printed."""
 
-    def run_it(name: str, *options: str) -> str:
+    def run_it(name: str, *options: str, **environment: str) -> str:
         command = [sys.executable, "-u", str(programs / f"{name}.py"), *options]
-        return run(command, tmp_path, 100, PYTHONPATH=module_path, OMP_NUM_THREADS="1")
+        return run(command, tmp_path, 100, PYTHONPATH=module_path, OMP_NUM_THREADS="1", **environment)
 
     return run_it
 
@@ -96,6 +99,45 @@ def test_transmitter_and_receiver_in_two_processes(run_program: Callable[..., st
         printed = run_program("zmq_receive_nogui", "--address", free_address)
         sent.result()
     assert frames_in(printed) == ["0", "1", "2", "3"], printed
+
+
+@pytest.mark.parametrize(("kind", "gain"), [("pluto", "-10"), ("usrp", "79.75")])
+def test_hardware_flowgraphs_run_on_virtual_radios(kind: str, gain: str, run_program: Callable[..., str]) -> None:
+    if kind == "usrp" and module_folder() is None:
+        pytest.skip("the UHD module was not built (libuhd-dev is missing) or not installed")
+    host = address()
+    device = f"ip:{host}" if kind == "pluto" else f"type=virtual,addr={host}"
+    settings = AirSettings(radios=(RadioSettings(kind=kind, address=host, lo_ppm=5.0),), clock="stream")
+    with RadioServer(settings.for_esn0(10.0, 5e5, -9.0, float(gain))):
+        printed = run_program(
+            f"{kind}_both_nogui",
+            *("--frequency", "1e9", "--symbol-rate", "5e5", f"--transmit-gain={gain}", "--receive-gain", "40"),
+            *("--transmit-device", device, "--receive-device", device),
+            UHD_MODULE_PATH=str(module_folder() or ""),
+        )
+    assert frames_in(printed) == ["0", "1", "2", "3"], printed
+    assert "SSIM" in printed
+
+
+@pytest.mark.parametrize("name", [path.stem for path in FLOWGRAPHS if path.stem.startswith(("pluto", "usrp"))])
+def test_hardware_flowgraphs_do_nothing_before_frequency_and_gain_are_given(
+    name: str, programs: Path, module_path: str
+) -> None:
+    program = (programs / f"{name}.py").read_text()
+    checked, made = program.index("        snippets_init_before_blocks(self)"), program.index("        # Blocks")
+    assert made < checked < program.index("        self.", made)
+    given = "djscc.require_given(frequency=self.frequency"
+    for way in ("transmit", "receive"):
+        assert (f"{way}_gain=self.{way}_gain" in program[program.index(given) :].split(")")[0]) == (
+            f"self.{way}_gain = " in program
+        )
+    if name.endswith("transmit_nogui"):
+        command = [sys.executable, str(programs / f"{name}.py"), "--frequency", "1e9"]
+        result = subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": module_path}, timeout=60, capture_output=True, text=True
+        )
+        assert result.returncode == 1
+        assert "before --transmit-gain is given" in result.stderr
 
 
 @pytest.fixture

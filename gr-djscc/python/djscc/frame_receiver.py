@@ -17,7 +17,6 @@ from .stream_block import Piece, StreamBlock
 
 INFO = pmt.intern("info")
 RX_TIME = pmt.intern("rx_time")
-WAITING_SAMPLES = 1 << 20  # that the block before may be ahead: frames are taken at once, and a radio does not wait
 
 
 class SampleTap(Protocol):
@@ -59,9 +58,6 @@ class frame_receiver(StreamBlock):
         before: Callable[[], None] | None = None,
     ) -> None:
         StreamBlock.__init__(self, "frame_receiver", [np.complex64, np.float32])
-        # The scheduler gives the block before room for twice what one item out of here takes. Asking that block for a buffer
-        # (set_min_output_buffer) without naming a port, as flowgraphs of GRC do, has no effect on gr-iio's sources.
-        self.set_relative_rate(1, WAITING_SAMPLES // 2)
         self._receiver = Receiver(settings or WaveformSettings())
         self._frames, self._tap, self._on_gap, self._before = frames, tap, on_gap, before
         self._given = 0

@@ -18,6 +18,7 @@ from djscc.radio.errors import StreamError
 SETTLE_S = 0.3  # between the last sample handed to a radio and its release, beside what its buffers hold
 
 NO_GAIN = -999.0  # dB
+WAITING_SAMPLES = 1 << 20  # that a radio may be ahead of the receiver, which takes frames at once
 
 
 @dataclass

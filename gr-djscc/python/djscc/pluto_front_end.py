@@ -21,8 +21,7 @@ from gnuradio import blocks, gr
 from djscc.radio import Endpoint, RadioEvents, RadioSettings
 from djscc.radio.errors import StreamError
 
-from .frame_receiver import WAITING_SAMPLES
-from .front_end import SETTLE_S, FrontEnd, made, module_of, require, rotator, same, within
+from .front_end import SETTLE_S, WAITING_SAMPLES, FrontEnd, made, module_of, require, rotator, same, within
 
 PHY, RECEIVER, TRANSMITTER = "ad9361-phy", "cf-ad9361-lpc", "cf-ad9361-dds-core-lpc"
 TRANSMIT_BUFFER = 1 << 14  # samples; a frame is filled up to a multiple of it
@@ -50,7 +49,7 @@ def pluto_source(
     control.check(lo, gain, rate)
     block = made(endpoint, lambda: iio.fmcomms2_source_fc32(uri, [True, True], size))
     chain = [block]
-    block.set_min_output_buffer(0, WAITING_SAMPLES)
+    block.set_min_output_buffer(0, WAITING_SAMPLES)  # for all ports at once, as GRC does it, it has no effect on gr-iio
     with _settled(endpoint, block):
         block.set_len_tag_key("")
         block.set_frequency(lo)

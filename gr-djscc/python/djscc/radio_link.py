@@ -17,7 +17,7 @@ from .encoder_source import Frame, encoder_source
 from .flowgraph import run_to_end
 from .frame_modulator import frame_modulator
 from .frame_receiver import SampleTap, frame_receiver
-from .front_end import FrontEnd
+from .front_end import WAITING_SAMPLES, FrontEnd
 from .pluto_front_end import buffer_of, pluto_sink, pluto_source
 from .soapy_front_end import soapy_sink, soapy_source
 from .usrp_front_end import usrp_sink, usrp_source
@@ -147,6 +147,7 @@ class radio_receiver(gr.top_block):
         status = getattr(self.front_end.watch, "__self__", None)
         if status is not None:
             status.on_overrun = self.receiver.overrun
+        self.front_end.chain[-1].set_min_output_buffer(0, WAITING_SAMPLES)
         self.connect(*self.front_end.chain, self.receiver)
         for port in (0, 1):
             self.connect((self.receiver, port), (self.sink, port))

@@ -55,8 +55,8 @@ class StreamBlock(gr.basic_block):
         return ()
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
-        """No input is needed as long as something waits: after the input's end this alone keeps the block being called."""
-        return [0 if self._waiting else 1] * ninputs
+        """No input is needed as long as something waits, or to end: where none comes any more, this alone has the block called."""
+        return [0 if self._waiting or self._ended else 1] * ninputs
 
     def end(self) -> None:
         """End the stream here, as if this were all of the input; may be called from any thread."""
