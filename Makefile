@@ -56,6 +56,7 @@ test: build/.built lint
 bench: build/.installed
 	$(BIN)/python -m djscc.waveform.bench
 	$(BIN)/python -m djscc.channels.bench
+	$(BIN)/python -m djscc.virtual_radio.bench
 	$(BIN)/python -m djscc.digital.bench --every 2 $(if $(EUROSAT),--data $(EUROSAT)/eurosat_test.zip,--every 1)
 	$(BIN)/python -m djscc.codec.bench $(if $(EUROSAT),--data $(EUROSAT)/eurosat_test.zip)
 	$(BIN)/python -m djscc.codec.runtimes

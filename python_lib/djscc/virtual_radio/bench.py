@@ -46,13 +46,11 @@ FRAMES = 64 // TILES_PER_FRAME * REPEAT
 DECODER = "lite"
 START_S, END_S = 60.0, 120.0
 GAINS = {"pluto": (-10.0, 70.0), "usrp": (79.75, 74.0)}  # to transmit and to receive
-# What a radio holds before it loses samples. The programs and the air share one machine's cores, so it is 4 s, but for the overrun.
+# Buffers that a radio holds before it loses samples: 1 s on a Pluto (its own 4, 0.26 s, where the overrun is provoked), 4 s and 1 s
+# on a USRP. The programs and the air share one machine's cores.
 BUFFERS = {"pluto": 16, "usrp": 160}
-OVERRUN_BUFFERS = {"pluto": 4, "usrp": 40}  # 1 s
-BUFFER_SIZE = {
-    "pluto": (65536, 262144),
-    "usrp": (None, None),
-}  # to transmit, where frames are filled up to it, and to receive
+OVERRUN_BUFFERS = {"pluto": 4, "usrp": 40}
+BUFFER_SIZE: dict[str, tuple[int | None, int | None]] = {"pluto": (65536, None), "usrp": (None, None)}  # send, receive
 ADDRESSES = tuple(f"127.77.{os.getpid() % 250 + 1}.{i}" for i in (1, 2))  # another bench may run beside
 
 
@@ -460,6 +458,8 @@ def main(arguments: list[str] | None = None) -> None:
                 "clock": "real",
                 "buffers": BUFFERS,
                 "buffers_overrun": OVERRUN_BUFFERS,
+                "buffer_size": BUFFER_SIZE,
+                "priority": _priority(),
                 "programs": "one process each, on the cores of one machine",
             },
         }
@@ -478,6 +478,12 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"{kind} {name}: {json.dumps(measured)}", flush=True)
                 options.json.parent.mkdir(parents=True, exist_ok=True)
                 options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _priority() -> str:
+    """Of this process and those that it starts."""
+    group = Path("/proc/self/autogroup")
+    return f"nice {os.nice(0)}" + (f", autogroup {group.read_text().split()[-1]}" if group.exists() else "")
 
 
 def _processor() -> str:
