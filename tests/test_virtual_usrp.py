@@ -168,6 +168,8 @@ top.connect(source, blocks.head(8, 1400000), heard)
 top.msg_connect(sink, 'async_msgs', told, 'store')
 top.start()
 while len(heard.data()) < 1400000: time.sleep(0.1)
+until = time.monotonic() + 10
+while told.num_messages() < 3 and time.monotonic() < until: time.sleep(0.1)  # they come in a thread of their own
 top.stop(); top.wait()
 np.array(heard.data(), np.complex64).tofile(path)
 first = [pmt.to_python(t.value) for t in heard.tags() if str(t.key) == 'rx_time'][0]
