@@ -247,7 +247,7 @@ def semantic_loss(fits: Sequence[MetricFit]) -> Figure:
         title = fit.loss.loss_label
         if fit.model is not None:
             held_out = fit.model.held_out
-            title += f"   R\N{SUPERSCRIPT TWO} {held_out.r2:.4f}, MAPE {100 * held_out.mape:.1f} %"
+            title += f"\nR\N{SUPERSCRIPT TWO} {held_out.r2:.4f}, MAPE {100 * held_out.mape:.1f} %"
         axes.set_title(title, fontsize=9.5)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
