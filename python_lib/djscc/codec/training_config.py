@@ -67,32 +67,36 @@ class TrainingConfig:
     @staticmethod
     def load(path: str | Path, changes: Sequence[str] = ()) -> TrainingConfig:
         """Read a YAML file; ``changes`` are ``key=value`` texts that replace what it says. ConfigError for bad keys."""
-        try:
-            raw = yaml.safe_load(Path(path).read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{path}: must be a mapping of settings, see the shipped configurations")
-        for change in changes:
-            key, separator, value = change.partition("=")
-            if not separator:
-                raise ConfigError(f"--set {change!r}: write it as key=value")
-            raw[key] = yaml.safe_load(value)
-        known = {f.name for f in dataclasses.fields(TrainingConfig)}
-        if unknown := sorted(set(raw) - known):
-            raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        for key, kind in _NUMBERS.items():  # YAML takes 3e-4 for a text
-            if key in raw:
-                try:
-                    raw[key] = kind(raw[key])
-                except (TypeError, ValueError) as error:
-                    raise ConfigError(f"{path}: {key} {raw[key]!r} is no number") from error
+        raw = read_settings(TrainingConfig, path, changes)
         try:
             return TrainingConfig(**raw)
         except TypeError as error:
             raise ConfigError(f"{path}: {error}") from error
 
 
-_NUMBERS: dict[str, type[int] | type[float]] = {
-    f.name: int if f.type == "int" else float for f in dataclasses.fields(TrainingConfig) if f.type in ("int", "float")
-}
+def read_settings(kind: type[Any], path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """What a YAML file says of the fields of the dataclass ``kind``, with ``changes``, ``key=value`` texts, over it.
+
+    Fields of type int and float are numbers by then, also where YAML takes 3e-4 for a text. ConfigError names the bad key.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must be a mapping of settings, see the shipped configurations")
+    for change in changes:
+        key, separator, value = change.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {change!r}: write it as key=value")
+        raw[key] = yaml.safe_load(value)
+    types = {f.name: f.type for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(raw) - types.keys()):
+        raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(types))}")
+    for key, value in raw.items():
+        if types[key] in ("int", "float"):
+            try:
+                raw[key] = int(value) if types[key] == "int" else float(value)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{path}: {key} {value!r} is no number") from error
+    return raw

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from djscc.codec.training_config import ConfigError
+from djscc.codec.training_config import ConfigError, read_settings
 
 
 @dataclass
@@ -50,26 +48,7 @@ class TaskTrainingConfig:
     @staticmethod
     def load(path: str | Path, changes: Sequence[str] = ()) -> TaskTrainingConfig:
         """Read a YAML file; ``changes`` are ``key=value`` texts that replace what it says. ConfigError for bad keys."""
-        try:
-            raw = yaml.safe_load(Path(path).read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{path}: must be a mapping of settings, see the shipped configurations")
-        for change in changes:
-            key, separator, value = change.partition("=")
-            if not separator:
-                raise ConfigError(f"--set {change!r}: write it as key=value")
-            raw[key] = yaml.safe_load(value)
-        known = {f.name for f in dataclasses.fields(TaskTrainingConfig)}
-        if unknown := sorted(set(raw) - known):
-            raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        for key, kind in _NUMBERS.items():  # YAML takes 3e-4 for a text
-            if key in raw:
-                try:
-                    raw[key] = kind(raw[key])
-                except (TypeError, ValueError) as error:
-                    raise ConfigError(f"{path}: {key} {raw[key]!r} is no number") from error
+        raw = read_settings(TaskTrainingConfig, path, changes)
         for key in _RANGES & raw.keys():
             raw[key] = _range(path, key, raw[key])
         try:
@@ -100,9 +79,4 @@ def _range(path: str | Path, key: str, value: Any) -> tuple[float, float]:
     return low, high
 
 
-_NUMBERS: dict[str, type[int] | type[float]] = {
-    f.name: int if f.type == "int" else float
-    for f in dataclasses.fields(TaskTrainingConfig)
-    if f.type in ("int", "float")
-}
 _RANGES = {f.name for f in dataclasses.fields(TaskTrainingConfig) if "tuple" in str(f.type)}
