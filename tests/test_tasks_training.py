@@ -11,11 +11,12 @@ import torch
 import yaml
 from djscc import DATA
 from djscc.cli import main
+from djscc.codec.optimiser import learning_rate
 from djscc.codec.training_config import ConfigError
 from djscc.imagery import load_tiles
 from djscc.tasks import load_task, training
 from djscc.tasks.received import ReceivedConfig, Transmission
-from djscc.tasks.training import learning_rate, train
+from djscc.tasks.training import train
 from djscc.tasks.training_config import TaskTrainingConfig
 from safetensors.torch import load_file
 from tasks_support import CLASSES, write_task, write_tiles

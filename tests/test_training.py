@@ -15,7 +15,8 @@ from djscc import DATA
 from djscc.cli import main
 from djscc.codec import CodecError, load_codec
 from djscc.codec.networks import AdaptiveDecoder, AdaptiveEncoder, multiply_adds, normalise_power
-from djscc.codec.training import learning_rate, train
+from djscc.codec.optimiser import learning_rate
+from djscc.codec.training import train
 from djscc.codec.training_config import ConfigError, TrainingConfig
 from safetensors.torch import load_file
 

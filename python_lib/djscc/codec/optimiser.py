@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Muon: momentum whose update is orthogonalised (Jordan et al. 2024), for the convolutions of the codec.
+"""What trainings share: Muon, the learning rate over the steps, and the step itself.
+
+Muon: momentum whose update is orthogonalised (Jordan et al. 2024), for the convolutions of the codec.
 
 ``torch.optim.Muon`` takes matrices only; here a convolution counts as the matrix (out, in * kh * kw).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def orthogonalise(update: Tensor, steps: int = 5) -> Tensor:
@@ -48,3 +51,29 @@ class Muon(torch.optim.Optimizer):
                 scale = 0.2 * max(matrix.shape) ** 0.5
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(matrix.view_as(p), alpha=-group["lr"] * scale)
+
+
+class Schedule(Protocol):
+    """The settings of a training's learning rate."""
+
+    steps: int
+    lr: float
+    warmup: int
+    decay_share: float
+
+
+def learning_rate(step: int, config: Schedule) -> float:
+    """Trapezoid: a linear warm-up, a constant stretch, a linear decay to zero over the last ``decay_share`` of the steps."""
+    rise = min(1.0, (step + 1) / max(1, config.warmup))
+    fall = min(1.0, (config.steps - step) / max(1.0, config.decay_share * config.steps))
+    return config.lr * min(rise, fall)
+
+
+def take_step(model: nn.Module, optims: Sequence[torch.optim.Optimizer], rate: float, gradient_clip: float) -> None:
+    """Clip the gradients and let every optimiser step at this learning rate; gradients that are not finite are passed over."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), gradient_clip)
+    if torch.isfinite(norm):
+        for optim in optims:
+            for group in optim.param_groups:
+                group["lr"] = rate
+            optim.step()

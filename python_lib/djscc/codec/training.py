@@ -26,7 +26,7 @@ from tqdm import tqdm
 from djscc.channels import load_channel
 from djscc.codec import networks
 from djscc.codec.objectives import Objective, mse
-from djscc.codec.optimiser import Muon
+from djscc.codec.optimiser import Muon, learning_rate, take_step
 from djscc.codec.rate import RATE_FILE
 from djscc.codec.rate_fit import fit_rate_model
 from djscc.codec.training_channel import Draw, draw, transmit
@@ -103,13 +103,6 @@ def recolour(image: Tensor, rate: float, generator: torch.Generator) -> Tensor:
     return torch.where(chosen[:, None, None, None], changed.clamp(0, 1), image)
 
 
-def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Trapezoid: a linear warm-up, a constant stretch, a linear decay over the last ``decay_share`` of the steps."""
-    rise = min(1.0, (step + 1) / max(1, config.warmup))
-    fall = min(1.0, (config.steps - step) / max(1.0, config.decay_share * config.steps))
-    return config.lr * min(rise, fall)
-
-
 def optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
     if config.optimiser == "adamw":
         return [
@@ -175,7 +168,7 @@ def validate(model: Model, images: Tensor, config: TrainingConfig, device: torch
     return result
 
 
-def _lines_until(curve: Path, step: int) -> list[str]:
+def lines_until(curve: Path, step: int) -> list[str]:
     """The lines of a training curve up to a step; a torn one is left out."""
     kept = []
     for line in curve.read_text().splitlines():
@@ -226,7 +219,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
     if rank == 0 and curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in _lines_until(curve, step)))
+        temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
         temporary.replace(curve)
     if rank == 0:
         (out / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
@@ -273,14 +266,9 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
                 if p.grad is not None:
                     dist.all_reduce(p.grad)
                     p.grad /= world
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
         rate = learning_rate(step, config)
+        take_step(model, optims, rate, config.gradient_clip)
         step += 1
-        if torch.isfinite(norm):
-            for optim in optims:
-                for group in optim.param_groups:
-                    group["lr"] = rate
-                optim.step()
         bar.update()
         if step % config.validate_every == 0 or step == config.steps:
             if rank == 0:

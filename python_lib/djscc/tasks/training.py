@@ -19,9 +19,8 @@ import yaml
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from djscc.codec.optimiser import Muon
-from djscc.codec.training import _lines_until as lines_until
-from djscc.codec.training import load_checkpoint, save_checkpoint
+from djscc.codec.optimiser import Muon, learning_rate, take_step
+from djscc.codec.training import lines_until, load_checkpoint, save_checkpoint
 from djscc.codec.training_config import ConfigError
 from djscc.imagery import TileSet, load_tiles
 from djscc.tasks.augmentation import change_scale, change_symmetry_and_colours
@@ -30,13 +29,6 @@ from djscc.tasks.networks import Classifier
 from djscc.tasks.received import ReceivedConfig, Transmission
 from djscc.tasks.task import load_task
 from djscc.tasks.training_config import TaskTrainingConfig
-
-
-def learning_rate(step: int, config: TaskTrainingConfig) -> float:
-    """Trapezoid: a linear warm-up, a constant stretch, a linear decay to zero over the last ``decay_share`` of the steps."""
-    rise = min(1.0, (step + 1) / max(1, config.warmup))
-    fall = min(1.0, (config.steps - step) / max(1.0, config.decay_share * config.steps))
-    return config.lr * min(rise, fall)
 
 
 def optimisers(model: nn.Module, config: TaskTrainingConfig) -> list[torch.optim.Optimizer]:
@@ -161,14 +153,9 @@ def train(config: TaskTrainingConfig, out: Path, device_name: str | None = None,
         for optim in optims:
             optim.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
         rate = learning_rate(step, config)
+        take_step(model, optims, rate, config.gradient_clip)
         step += 1
-        if torch.isfinite(norm):
-            for optim in optims:
-                for group in optim.param_groups:
-                    group["lr"] = rate
-                optim.step()
         bar.update()
         if step % config.validate_every == 0 or step == config.steps:
             line = {"step": step, "lr": round(rate, 7), "seconds": round(time.monotonic() - started, 1)}
