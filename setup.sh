@@ -6,7 +6,8 @@ cd "$(dirname "$0")"
 
 # GNU Radio's bindings are built for the system's Python, so the environment is made from that one.
 PYTHON=${PYTHON:-/usr/bin/python3}
-BUILD_PACKAGES=(gnuradio gnuradio-dev cmake g++ python3-venv python3-dev python3-libiio libuhd-dev)
+BUILD_PACKAGES=(gnuradio gnuradio-dev cmake g++ python3-venv python3-dev python3-libiio libuhd-dev
+    soapysdr-module-uhd)
 GRC_PACKAGES=(gir1.2-gtk-3.0)
 
 missing() { # the packages of the arguments that are not installed

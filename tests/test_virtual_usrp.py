@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -276,3 +277,60 @@ def test_a_tone_in_one_process_keeps_its_level(tmp_path: Path) -> None:
     came = np.fromfile(path, np.complex64)[400_000:700_000]
     assert frequency_of(came, RATE) == pytest.approx(0.05 * RATE, abs=0.2)
     assert 10 * np.log10(np.mean(np.abs(came) ** 2)) == pytest.approx(-6.02 + 0 - 60 + 62 - 16, abs=0.2)
+
+
+SOAPY_DRIVER = next(Path("/usr/lib").glob("*/SoapySDR/modules*/libuhdSupport.so"), None)
+needs_soapy = pytest.mark.skipif(SOAPY_DRIVER is None, reason="soapysdr-module-uhd is not installed")
+REFUSALS = """
+import sys
+from djscc.cli import main
+command = sys.argv[1:]
+for option, value in (("--gain", "200"), ("--frequency", "9e9"), ("--antenna", "J1"), ("--clock-source", "moon")):
+    assert main([*command, option, value]) == 1
+"""
+
+
+@needs_uhd
+@needs_soapy
+def test_an_image_through_soapysdr_by_its_driver_of_uhd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UHD_MODULE_PATH", str(module_folder()))
+    djscc = [sys.executable, "-u", "-m", "djscc.cli"]
+
+    def end(command: str, args: str, gain: float, *more: Any) -> list[str]:
+        way = "--sink" if "transmit" in command else "--source"
+        radio = [way, f"soapy:driver=uhd,{args}", "--frequency", 9e8, "--symbol-rate", 2e5, "--gain", gain]
+        return [str(a) for a in (*djscc, *command.split(), *radio, *more)]
+
+    run = tmp_path / "run"
+    with usrps(RadioSettings(lo_ppm=5.0), RadioSettings(), path_loss_db=85) as (_, (first, second)):
+        receiver = subprocess.Popen(
+            end("receive", second, 70, "--run", run, "--decoder", "lite", "--frames", 2, "--seconds", 60),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert receiver.stdout is not None
+        said = ""
+        while "gain" not in said:
+            line = receiver.stdout.readline()
+            assert line, said
+            said += line
+        send = end("transmit landsat", first, 80, "--limit", 16, "--tiles-per-frame", 8, "--ratio", "1/24")
+        refused = subprocess.run(
+            [sys.executable, "-c", REFUSALS, *send[4:]], check=True, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+        for message in (
+            "--gain 200 dB is outside of the device's 0 to 89.75 dB",
+            "--frequency 9000000000 Hz is outside of the device's",
+            "--antenna 'J1' is not there; the device has TX/RX",
+            "--clock-source 'moon' is not there",
+        ):
+            assert message in refused.stderr
+        subprocess.run(send, check=True, timeout=60)
+        said += receiver.communicate(timeout=60)[0]
+    assert receiver.returncode == 0, said
+    records = [json.loads(line) for line in (run / "frames.jsonl").read_text().splitlines()]
+    assert [record["frame_number"] for record in records] == [0, 1], said
+    for record in records:
+        assert record["cfo_hz"] == pytest.approx(9e8 * 5e-6, abs=5)
+        assert record["erased"] == 0 and record["snr_est_db"] > 10

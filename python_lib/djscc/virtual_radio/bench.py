@@ -436,7 +436,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, metavar="DIR", help="keep runs and logs there (default: none are kept)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(tempfile.mkdtemp(dir=options.folder)) if options.folder else Path(scratch)
+        if options.folder:
+            options.folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=options.folder or scratch))
         result = json.loads(options.json.read_text()) if options.json.exists() else {}
         result |= {
             "command": "python -m djscc.virtual_radio.bench",
