@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from djscc.cli import main
+from djscc.radio import RadioEvents
 from djscc.virtual_radio import AirSettings, RadioServer, RadioSettings, VirtualRadioError
 from djscc.waveform import WaveformSettings
 from virtual_radio_support import (
@@ -285,3 +286,37 @@ def test_a_slow_graph_overruns_on_a_real_clock_and_says_so(tmp_path: Path) -> No
         out, _ = finished(process)
         assert "O" in out  # gr-iio prints it itself
         assert server.air.radios[0].receiver.stream is None
+
+
+@needs_iio
+def test_a_flag_of_lost_samples_is_counted_once_with_the_place_that_it_may_be_at(monkeypatch) -> None:
+    from gnuradio.djscc import pluto_front_end
+
+    class Converter:
+        flags, gone = pluto_front_end.OVERFLOW, False
+
+        def reg_read(self, register: int) -> int:
+            assert register == pluto_front_end.STATUS_REGISTER
+            if self.gone:
+                raise OSError("no such device")
+            return self.flags
+
+        def reg_write(self, register: int, value: int) -> None:
+            self.flags &= ~value
+
+    monkeypatch.setattr(pluto_front_end, "LOOK_S", 0.0)
+    events, device, places = RadioEvents(), Converter(), iter([0, 1000, 2000, 3000, 4000, 5000])
+    flags = pluto_front_end._Flags(device, True, events, lambda: next(places), 400)
+    marks: list[tuple[int, int]] = []
+    flags.on_overrun = lambda first, last: marks.append((first, last))
+    flags.look()  # what was set before the stream began
+    assert device.flags == 0
+    flags.look()
+    device.flags = pluto_front_end.OVERFLOW | pluto_front_end.UNDERFLOW
+    flags.look()
+    assert device.flags == pluto_front_end.UNDERFLOW  # of the other direction
+    flags.look()
+    assert events.counts["overruns"] == 1 and marks == [(1000, 2400)]
+    device.gone = True
+    flags.look()  # the stream tells, not this
+    assert events.counts["overruns"] == 1

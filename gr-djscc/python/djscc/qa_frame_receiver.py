@@ -125,6 +125,28 @@ class qa_frame_receiver(gr_unittest.TestCase):
         self.assertEqual((tap.count, tap.gaps), (len(samples) - lost, [(at, lost)]))
         self.assertEqual(receiver.position, len(samples))
 
+    def test_what_is_asked_before_samples_are_taken_still_marks_their_frames(self):
+        """As the flags of a Pluto are looked at."""
+        frames = random_frames(3, tiles=16, layers=8)
+        samples = stream(frames)
+        at = len(samples) // 2
+
+        class Looks:
+            count = 0
+
+            def __call__(self):
+                self.count += 1
+                if self.count == 1:
+                    self.receiver.overrun(at, at + 100)
+
+        looks = Looks()
+        source, symbols, flowgraph = TaggedSource(samples), blocks.vector_sink_c(), gr.top_block()
+        looks.receiver = receiver = djscc.frame_receiver(before=looks)
+        flowgraph.connect(source, receiver, symbols)
+        flowgraph.connect((receiver, 1), blocks.null_sink(gr.sizeof_float))
+        djscc.run_to_end(flowgraph, [receiver], 30)
+        self.assertEqual([read_report(v).overruns for _, v in tags_of(symbols, FRAME)], [0, 1, 0])
+
     def test_ends_after_so_many_frames(self):
         frames = random_frames(4)
         _, symbols, _, _ = self.received(stream(frames), frames=2)
