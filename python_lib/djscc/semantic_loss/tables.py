@@ -26,6 +26,11 @@ def report_text(report: FitReport) -> str:
     return "\n".join(lines[1:])
 
 
+def _column(text: str, metric: str) -> str:
+    """A metric's column, wide enough for its name."""
+    return text.rjust(max(16, len(metric) + 2))
+
+
 def percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{100 * share:.2f}"
 
@@ -35,16 +40,20 @@ def _forms(series: str, fits: Sequence[MetricFit], report: FitReport) -> Iterato
     tiles = max(len(fit.cells.sums) for fit in fits)
     points = max(len(fit.cells) for fit in fits)
     yield f"{series}: {points} points of up to {tiles} tiles; R2 and MAPE (%) of predictions at points left out of the fit"
-    yield f"  {'form':<26}" + "".join(f"{fit.metric:>16}" for fit in fits) + f"{'all':>8}" * (len(report.scores) > 0)
+    yield (
+        f"  {'form':<26}"
+        + "".join(_column(f.metric, f.metric) for f in fits)
+        + f"{'all':>8}" * (len(report.scores) > 0)
+    )
     for form in (fit.form for fit in fits[0].fits):
         row = ""
         for fit in fits:
             found = fit.of_form(form.name)
             if found is None or found.held_out is None:
-                row += f"{'refused':>16}"
+                row += _column("refused", fit.metric)
                 continue
             mark = "." if found is fit.best and len(fits) > 1 else " "
-            row += f"{found.held_out.r2:9.4f}{percent(found.held_out.mape):>6}{mark}"
+            row += _column(f"{found.held_out.r2:.4f}{percent(found.held_out.mape):>6}{mark}", fit.metric)
         score = f"{report.scores[form.name]:8.2f}" if form.name in report.scores else ""
         chosen = form.name in (report.unified, *(fit.model.form.name for fit in fits if fit.model))
         yield f"{'*' if chosen else ' '} {form.name:<26}{row}{score}".rstrip()
@@ -78,13 +87,13 @@ def _relations(found: Sequence[Relation], metrics: Sequence[str]) -> Iterator[st
         return
     pairs = {(relation.source, relation.target): relation for relation in found}
     yield "What one metric says of another: R2 and MAPE (%), at points left out, of the column's loss told by the row's"
-    yield f"  {'told by':<26}" + "".join(f"{metric:>16}" for metric in metrics)
+    yield f"  {'told by':<26}" + "".join(_column(metric, metric) for metric in metrics)
     for source in metrics:
         row = ""
         for target in metrics:
             relation = pairs.get((source, target))
-            figures = "" if relation is None else f"{relation.held_out.r2:9.4f}{percent(relation.held_out.mape):>6} "
-            row += f"{figures:>16}"
+            figures = "" if relation is None else f"{relation.held_out.r2:.4f}{percent(relation.held_out.mape):>6} "
+            row += _column(figures, target)
         yield f"  {source:<26}{row}".rstrip()
 
 
