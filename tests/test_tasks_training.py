@@ -71,6 +71,10 @@ def test_it_starts_from_the_weights_of_a_task(tiles, tmp_path):
     task = load_task(str(train(config, tmp_path / "out", progress=False)))
     for before, after in zip(load_task(str(initial)).network.parameters(), task.network.parameters(), strict=True):
         assert torch.equal(before, after)
+    larger = load_task(
+        str(train(dataclasses.replace(config, network={"size": 48}), tmp_path / "larger", progress=False))
+    )
+    assert larger.manifest["network"]["settings"] == task.manifest["network"]["settings"] | {"size": 48}
     with pytest.raises(ConfigError, match="leave network out"):
         train(dataclasses.replace(config, network={"family": "resnet8", "width": 6}), tmp_path / "b", progress=False)
 

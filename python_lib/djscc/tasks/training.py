@@ -75,7 +75,7 @@ def _tensors(tiles: TileSet) -> tuple[Tensor, Tensor]:
 
 
 def _begin(config: TaskTrainingConfig, classes: tuple[str, ...]) -> Classifier:
-    """A fresh network, or that of the task to start from; the latter tells the network's settings when there are none."""
+    """A fresh network, or that of the task to start from, whose settings hold where ``network`` has none."""
     torch.manual_seed(config.seed)
     if not config.initial:
         try:
@@ -86,13 +86,16 @@ def _begin(config: TaskTrainingConfig, classes: tuple[str, ...]) -> Classifier:
     if not isinstance(task, Classification) or task.classes != classes:
         raise ConfigError(f"initial {config.initial!r}: decides between other classes than the training tiles show")
     settings = task.manifest["network"]["settings"]
-    if config.network and config.network != settings:
+    changed = settings | config.network
+    try:
+        model = Classifier(classes=len(classes), **changed)
+        model.load_state_dict(task.network.state_dict())
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:  # RuntimeError: weights of other shapes
         raise ConfigError(
-            f"network {config.network}: that of initial {config.initial!r} is {settings}; leave network out"
-        )
-    config.network = settings
-    model = Classifier(classes=len(classes), **settings)
-    model.load_state_dict(task.network.state_dict())
+            f"network {config.network}: does not take the weights of initial {config.initial!r}, whose network is {settings}; "
+            "change size at most, or leave network out"
+        ) from error
+    config.network = changed
     return model
 
 

@@ -15,9 +15,9 @@ from djscc.codec.training_config import ConfigError, read_settings
 @dataclass
 class TaskTrainingConfig:
     """All of a training run. ``network`` is ``family`` and options of :class:`djscc.tasks.networks.Classifier`; ``initial`` is a
-    task whose weights it starts from, ``{network: ...}`` then left to it. ``zoom``, ``brightness``, ``contrast`` and ``saturation``
-    are the ranges of factors and ``shift`` the share of the side that augmentation draws from, uniformly. ``received`` is a section
-    of :class:`djscc.tasks.received.ReceivedConfig`; empty trains on images as they are."""
+    task whose weights it starts from, and ``network`` then what is to differ, such as the size. ``zoom``, ``brightness``,
+    ``contrast`` and ``saturation`` are the ranges of factors and ``shift`` the share of the side that augmentation draws from,
+    uniformly. ``received`` is a section of :class:`djscc.tasks.received.ReceivedConfig`; empty trains on images as they are."""
 
     name: str
     data: dict[str, list[str]]
