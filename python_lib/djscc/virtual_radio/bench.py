@@ -2,7 +2,7 @@
 """A link rehearsed on virtual radios, by the commands that a user types, each a process of its own, on a real clock.
 
     python -m djscc.virtual_radio.bench --json results/virtual_radio.json
-    python -m djscc.virtual_radio.bench --only soak --soak 30
+    python -m djscc.virtual_radio.bench --only soak --soak 30 --kind pluto     (and beside it --kind usrp)
 
 For a Pluto and a USRP: the shipped Landsat tiles, repeated, at 1 MS/s, oscillators and clocks 20 ppm apart; the same at the same
 Es/N0 through the simulated loopback; the recording replayed; an overrun provoked by stopping the receiver's process; the
@@ -439,8 +439,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.folder:
             options.folder.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=options.folder or scratch))
-        result = json.loads(options.json.read_text()) if options.json.exists() else {}
-        result |= {
+        about = {
             "command": "python -m djscc.virtual_radio.bench",
             "djscc": __version__,
             "processor": _processor(),
@@ -461,7 +460,6 @@ def main(arguments: list[str] | None = None) -> None:
                 "buffers": BUFFERS,
                 "buffers_overrun": OVERRUN_BUFFERS,
                 "buffer_size": BUFFER_SIZE,
-                "priority": _priority(),
                 "programs": "one process each, on the cores of one machine",
             },
         }
@@ -475,9 +473,11 @@ def main(arguments: list[str] | None = None) -> None:
                 link = Link(kind, folder / f"{kind}-{name}")
                 link.folder.mkdir(parents=True, exist_ok=True)
                 measured = soak_run(link, options.soak) if name == "soak" else RUNS[name](link, loopback)
-                measured |= {"load_average": round(os.getloadavg()[0], 1)}
-                result.setdefault(kind, {})[name] = measured
+                measured |= {"load_average": round(os.getloadavg()[0], 1), "priority": _priority()}
                 print(f"{kind} {name}: {json.dumps(measured)}", flush=True)
+                result = json.loads(options.json.read_text()) if options.json.exists() else {}  # another may run beside
+                result |= about
+                result.setdefault(kind, {})[name] = measured
                 options.json.parent.mkdir(parents=True, exist_ok=True)
                 options.json.write_text(json.dumps(result, indent=1) + "\n")
 
