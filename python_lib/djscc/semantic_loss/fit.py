@@ -130,7 +130,7 @@ class FormFit:
         }
 
 
-def fit_form(form: Form, cells: Cells, seed: int = 0) -> FormFit:
+def fit_form(form: Form, cells: Cells, seed: int = 1) -> FormFit:
     """Fit one form by weighted least squares from many starts, and measure its error on (ratio, SNR) points left out in folds.
 
     Each cell weighs by the inverse square of ``cells.sigma``. Every point is left out once, in at most ``FOLDS`` folds drawn
@@ -171,7 +171,7 @@ def fit_form(form: Form, cells: Cells, seed: int = 0) -> FormFit:
     )
 
 
-def bootstrap(fit: FormFit, cells: Cells, seed: int = 0, resamples: int = RESAMPLES) -> Array:
+def bootstrap(fit: FormFit, cells: Cells, seed: int = 1, resamples: int = RESAMPLES) -> Array:
     """Parameters (resamples, P) of the form fitted again to tiles drawn with replacement, the same draw for all cells.
 
     What comes out is how much the parameters owe to which tiles were sent, not whether the form is right. With one tile a cell

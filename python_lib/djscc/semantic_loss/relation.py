@@ -93,7 +93,7 @@ def common_points(source: Cells, target: Cells) -> tuple[NDArray[np.int64], NDAr
     return first, second
 
 
-def relate(source: MetricFit, target: MetricFit, seed: int = 0) -> Relation:
+def relate(source: MetricFit, target: MetricFit, seed: int = 1) -> Relation:
     """How well the loss of ``source`` predicts that of ``target`` of the same series.
 
     Raises FitError where fewer than ``FEWEST_POINTS`` points hold both.

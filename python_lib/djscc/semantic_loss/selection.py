@@ -122,7 +122,7 @@ def fit_metric(
     metric: str,
     *,
     forms: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int = 1,
     resamples: int = RESAMPLES,
     provenance: Mapping[str, Any] | None = None,
 ) -> MetricFit:
@@ -185,7 +185,7 @@ def fit_run_logs(
     metrics: str | Sequence[str] | None = None,
     *,
     forms: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int = 1,
     resamples: int = RESAMPLES,
     provenance: Mapping[str, Any] | None = None,
 ) -> FitReport:
