@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gnuradio import gr
 
+from djscc.memory import return_freed_memory
 from djscc.radio import Endpoint, RadioEvents, RadioSettings
 from djscc.waveform import ReceiverCounters, WaveformSettings
 
@@ -173,14 +173,6 @@ class radio_receiver(gr.top_block):
             run_to_end(self, (self.receiver, self.sink), STALL_S, look)
         finally:
             watch.close()
-
-
-def return_freed_memory() -> None:
-    """To the system, where the C library can: pieces freed between others in use stay with glibc otherwise, and a process that
-    receives for hours grows by some megabytes an hour though it uses no more than in its first minute."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 class _Watch:

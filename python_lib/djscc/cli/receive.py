@@ -22,6 +22,7 @@ from djscc.cli.interrupt import Interrupt
 from djscc.cli.radio import radio_settings
 from djscc.errors import DjsccError
 from djscc.links import MetricsPublisher
+from djscc.memory import map_large_blocks
 from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
 from djscc.radio.prbs import TestSink, line
 from djscc.radio.sigmf_files import Recorder, SigmfSource
@@ -82,6 +83,7 @@ class Intake:
 
 def receive(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    map_large_blocks()
     endpoint = parse_endpoint(arguments.source, "--source")
     if arguments.seconds is not None and arguments.seconds <= 0:
         raise StreamError(f"--seconds {arguments.seconds:g}: give a time above 0")

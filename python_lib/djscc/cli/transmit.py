@@ -27,6 +27,7 @@ from djscc.cli.radio import radio_settings
 from djscc.codec import load_codec
 from djscc.imagery import TileSet, cut, load_image, load_tiles
 from djscc.link_control import ClosedLoop, loop_of_model
+from djscc.memory import map_large_blocks
 from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
 from djscc.radio.levels import Levels
 from djscc.radio.prbs import TestFrames
@@ -116,6 +117,7 @@ def _tiles(name: str, limit: int | None) -> tuple[TileSet, tuple[int, int]]:
 
 def transmit(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    map_large_blocks()
     endpoint = parse_endpoint(arguments.sink, "--sink")
     if not arguments.images and arguments.prbs is None:
         raise StreamError("there is nothing to send; give IMAGE files or folders, or --prbs N for test frames")

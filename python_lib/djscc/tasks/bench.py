@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from djscc.campaign.plan import resolve_data
 from djscc.codec import Codec, load_codec
 from djscc.codec.awgn import add_noise
 from djscc.codec.networks import multiply_adds
-from djscc.codec.timing import rate
 from djscc.imagery import ImageError, TileSet, load_tiles
 from djscc.tasks import available_tasks, load_task, summarise
 from djscc.tasks.classification import Classification
@@ -70,7 +68,6 @@ def measure(task: Classification, tiles: TileSet, received: dict[str, NDArray[np
     reference = task.find_reference(tiles)
     averaged = np.mean([task.probabilities(images) for images in symmetries(tiles.images)], axis=0).argmax(1)
     image = torch.rand(1, 3, *tiles.images.shape[1:3])
-    batch = tiles.images[:64]
     return {
         "id": task.id,
         "trained_on": "received tiles" if task.manifest["training"].get("received") else "clean tiles",
@@ -84,7 +81,6 @@ def measure(task: Classification, tiles: TileSet, received: dict[str, NDArray[np
         "parameters": task.manifest["network"]["parameters"],
         "weights_bytes": (available_tasks()[task.name] / task.manifest["network"]["file"]).stat().st_size,
         "multiply_adds": multiply_adds(task.network, image),
-        "tiles_per_s": round(len(batch) * rate(partial(task.probabilities, batch))),
     }
 
 

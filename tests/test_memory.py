@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is freed goes back to the system, in a process of its own, whose allocator no other test has used."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os
+import numpy as np
+from djscc.memory import map_large_blocks, return_freed_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+map_large_blocks()
+for size, count in ((40_000, 2000), (3_000_000, 40)):
+    start = resident()
+    pieces = [np.ones(size, np.uint8) for _ in range(count)]
+    most = resident() - start
+    del pieces[::2]  # between what stays
+    if size < 1 << 20:
+        return_freed_memory()
+    print(size, most / (size * count), (resident() - start) / (size * count))
+    del pieces
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
+def test_freed_memory_goes_back_to_the_system():
+    result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
+    shares = [tuple(map(float, line.split())) for line in result.stdout.splitlines()]
+    assert [size for size, *_ in shares] == [40_000, 3_000_000]
+    for _, most, left in shares:
+        assert most > 0.9 and 0.4 < left < 0.6
