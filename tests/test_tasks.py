@@ -237,7 +237,6 @@ def test_loopback_keeps_what_the_task_found(task_folder, tmp_path):
 
 def test_the_benchmark_measures_a_task(task_folder, tiles, monkeypatch):
     monkeypatch.setenv("DJSCC_TASKS", str(task_folder.parent))
-    monkeypatch.setattr(bench, "rate", lambda action: 1.0)
     result = bench.run(tiles, ["tiny"], load_codec("adaptive", "lite"))["tiny"]
     assert result["clean_accuracy"]["percent"] == pytest.approx(100 / 3, abs=34) and result["published_percent"] is None
     assert set(result["received"]) == {f"{ratio} at {snr:g} dB" for ratio, snr in bench.POINTS}
