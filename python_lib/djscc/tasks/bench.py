@@ -110,7 +110,6 @@ def main() -> int:
         "command": "python -m djscc.tasks.bench " + " ".join(Path(a).name if "/" in a else a for a in sys.argv[1:]),
         "data": f"{Path(arguments.data).stem}, {len(tiles)} tiles of {tiles.images.shape[1]} x {tiles.images.shape[2]}",
         "codec": f"{codec.name} ({codec.id:08x})",
-        "threads": torch.get_num_threads(),
         "tasks": run(tiles, list(available_tasks()), codec),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
