@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is freed goes back to the system, in a process of its own, whose allocator no other test has used."""
+"""What is freed goes back to the system."""
 
+import gc
 import platform
 import subprocess
 import sys
+import weakref
 
 import pytest
+from djscc.memory import return_freed_memory, spare_no_more, spare_what_is_loaded
 
+# in a process of its own, whose allocator no other test has used
 PROGRAM = """
 import os
 import numpy as np
@@ -35,3 +39,30 @@ def test_freed_memory_goes_back_to_the_system():
     assert [size for size, *_ in shares] == [400_000, 3_000_000]
     for _, most, left in shares:
         assert most > 0.9 and 0.4 < left < 0.6
+
+
+class Cycle:
+    """Refers to itself, so only a collection frees it."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_cycles_that_lived_long_are_freed_and_what_was_loaded_is_passed_over():
+    loaded = Cycle()
+    spare_what_is_loaded()
+    try:
+        assert gc.get_freeze_count() > 1_000
+        assert all(thing is not loaded for thing in gc.get_objects())
+        old = Cycle()
+        gc.collect(1)
+        gc.collect(1)  # now among those that Python leaves for long
+        gone = weakref.ref(old)
+        del old
+        gc.collect(1)
+        assert gone() is not None
+        return_freed_memory()
+        assert gone() is None
+    finally:
+        spare_no_more()
+    assert gc.get_freeze_count() == 0

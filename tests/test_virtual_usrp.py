@@ -156,7 +156,8 @@ def tags(at, length, when):
     if when is not None:
         given.append((at, 'tx_time', pmt.make_tuple(pmt.from_uint64(int(when)), pmt.from_double(when % 1))))
     return [gr.tag_utils.python_to_tag((o, pmt.intern(k), v)) for o, k, v in given]
-plan = [(0.75, 20000), (1.0, 20000), (0.5, 20000), (1.2, 400000)]  # the third comes too late; the last keeps the sink alive
+# the third comes too late; the last, more than all buffers hold, keeps the sink alive, without which messages are not taken
+plan = [(0.75, 20000), (1.0, 20000), (0.5, 20000), (1.2, 4000000)]
 samples = np.concatenate([0.5 * np.exp(2j * np.pi * 0.1 * np.arange(n)) for _, n in plan])
 starts = np.cumsum([0] + [n for _, n in plan])
 all_tags = sum([tags(int(at), n, when) for at, (when, n) in zip(starts, plan)], [])

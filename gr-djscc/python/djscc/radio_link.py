@@ -9,7 +9,7 @@ from typing import Any
 
 from gnuradio import gr
 
-from djscc.memory import return_freed_memory
+from djscc.memory import return_freed_memory, spare_no_more, spare_what_is_loaded
 from djscc.radio import Endpoint, RadioEvents, RadioSettings
 from djscc.waveform import ReceiverCounters, WaveformSettings
 
@@ -180,6 +180,7 @@ class _Watch:
 
     def __init__(self, events: RadioEvents, watch: Callable[[], None] | None = None) -> None:
         self._events, self._watch = events, watch
+        spare_what_is_loaded()
         self._flushed = self._trimmed = time.monotonic()
 
     def __call__(self) -> None:
@@ -193,6 +194,7 @@ class _Watch:
             return_freed_memory()
 
     def close(self) -> None:
+        spare_no_more()
         self._events.flush()
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A link rehearsed on virtual radios, by the commands that a user types, each a process of its own, on a real clock.
 
-    python -m djscc.virtual_radio.bench --json results/virtual_radio.json
-    python -m djscc.virtual_radio.bench --only soak --soak 30 --kind pluto     (and beside it --kind usrp)
+    python -m djscc.virtual_radio.bench
+    python -m djscc.virtual_radio.bench --only soak --kind pluto     (half an hour; and beside it --kind usrp)
 
 For a Pluto and a USRP: the shipped Landsat tiles, repeated, at 1 MS/s, oscillators and clocks 20 ppm apart; the same at the same
 Es/N0 through the simulated loopback; the recording replayed; an overrun provoked by stopping the receiver's process; the
@@ -430,9 +430,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=Path("results/virtual_radio.json"), metavar="FILE")
     parser.add_argument("--kind", choices=("pluto", "usrp"), action="append", help="only this kind of radio")
     parser.add_argument(
-        "--only", choices=(*RUNS, "soak"), action="append", help="only this; may be given more than once"
+        "--only",
+        choices=(*RUNS, "soak"),
+        action="append",
+        help="only this; may be given more than once (default: all but the soak)",
     )
-    parser.add_argument("--soak", type=float, default=2.0, metavar="MINUTES", help="length of the soak (default: 2)")
+    parser.add_argument("--soak", type=float, default=30.0, metavar="MINUTES", help="length of the soak (default: 30)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="keep runs and logs there (default: none are kept)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
@@ -463,7 +466,7 @@ def main(arguments: list[str] | None = None) -> None:
                 "programs": "one process each, on the cores of one machine",
             },
         }
-        wanted = options.only or [*RUNS, "soak"]
+        wanted = options.only or list(RUNS)
         loopback = loopback_result(folder) if "frames" in wanted else {}
         for kind in options.kind or ("pluto", "usrp"):
             if kind == "usrp" and module_folder() is None:
