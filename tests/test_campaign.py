@@ -70,6 +70,11 @@ def test_other_settings_are_refused_and_named(tmp_path):
     RunLog(tmp_path).start({"seed": 1, "ratios": (1, 2)})
     with pytest.raises(RunError, match="seed: 1 there, 2 now"):
         RunLog(tmp_path).start({"seed": 2, "ratios": (1, 2)})
+    RunLog(tmp_path).start({"seed": 3}, replace=True)  # nothing was logged
+    assert RunLog(tmp_path).settings()["settings"] == {"seed": 3}
+    RunLog(tmp_path).append({"frame_number": 0})
+    with pytest.raises(RunError, match="seed: 3 there, 4 now"):
+        RunLog(tmp_path).start({"seed": 4}, replace=True)
 
 
 def test_a_name_never_becomes_a_path(tmp_path):

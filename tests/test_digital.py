@@ -53,6 +53,16 @@ def test_budgets_are_kept_and_used(landsat, name):
     assert encoder.encode(20) is None
 
 
+def test_sizes_that_fall_where_quality_rises_end_the_search_too(landsat, monkeypatch):
+    sizes = np.arange(401) * 10 + 100
+    sizes[200], sizes[201] = 2115, 2105  # as WebP does now and then
+    monkeypatch.setattr("djscc.digital.image_codecs._encode", lambda p, n, o: bytes(sizes[round(4 * o["quality"])]))
+    for budgets in ((2100, 2110, 2120), (2120, 2110, 2100), (2105, 2114, 2110, 2110)):
+        encoder = BudgetEncoder(landsat.images[0], "webp")
+        for budget in budgets:
+            assert budget - 25 <= len(encoder.encode(budget)) <= budget
+
+
 def test_a_frame_over_the_link(landsat):
     tiles = landsat.images[:20]
     points = [(1 / 12, 4.0), (1 / 4, 8.0), (1 / 12, -5.0), (1 / 4096, 0.0)]

@@ -118,6 +118,16 @@ def test_lost_frames_come_from_the_transmitters_log(tmp_path, tiles, frames):
     again = JoinedLog(RunLog(tmp_path / "run"), SentLog(tmp_path / "sent"))
     again.close(grace_s=0)
     assert again.counts["lost"] == 0, "what is logged as lost is not lost again"
+    sent.frame(frames[0].header)  # in the pause: neither received nor lost
+    time.sleep(0.01)
+    again = JoinedLog(RunLog(tmp_path / "run"), SentLog(tmp_path / "sent"))
+    again.connected()
+    time.sleep(0.01)
+    for frame in frames[1:4]:  # the same scene once more
+        sent.frame(frame.header)
+    assert again.accept(Receiver("bb").take(frames[2])[0]) is not None
+    again.close(grace_s=0)
+    assert [r["frame_number"] for r in RunLog(tmp_path / "run").records() if not r["received"]] == [2, 1, 3]
 
 
 def test_a_frame_on_its_way_is_not_lost(tmp_path, tiles, frames):

@@ -218,6 +218,9 @@ def test_frames_in_deep_fades_are_lost_and_not_reported():
     heard = []
     outcome = fly(track, plane(), 30.0, lambda r: 0.1, 64, "x", lambda now: 1 / 6, lambda *report: heard.append(report))
     assert np.isnan(outcome.value).all() and not heard and outcome.good_tiles_per_s == 0
+    assert outcome.to_dict()["mean_value"] is None and outcome.to_dict()["lost"] == 100
+    with pytest.raises(ControlError, match=r"a frame of 11 s \(x\) is longer than the track of 10 s: more --seconds"):
+        fly(track, plane(), 30.0, lambda r: 11.0, 64, "x", lambda now: 1 / 6)
 
 
 def test_tracks_of_passes_and_channels():

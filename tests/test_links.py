@@ -257,6 +257,32 @@ def test_two_receivers_are_told(caplog):
         link.close()
 
 
+def test_a_stranger_that_comes_and_goes_is_no_peer():
+    sender, receiver = Link(zmq.PUSH, "tcp://127.0.0.1:*", True), None
+
+    def settled(peers, seconds=5.0):
+        end = time.monotonic() + seconds
+        while sender.peers != peers and time.monotonic() < end:
+            sender.check()
+            time.sleep(0.01)
+        return sender.peers == peers
+
+    port = int(sender.endpoint.rsplit(":", 1)[1])
+    idle = socket.create_connection(("127.0.0.1", port))  # says nothing
+    receiver = Link(zmq.PULL, sender.endpoint, False)
+    assert settled(1)
+    idle.close()
+    with socket.create_connection(("127.0.0.1", port)) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1" + 100 * b"\r\n")
+    wrong = Link(zmq.PUSH, sender.endpoint, False)  # connects, and is refused as of the wrong kind
+    time.sleep(0.3)
+    wrong.close(0)
+    assert not settled(0, 1.0) and sender.peers == 1
+    receiver.close()
+    assert settled(0)
+    sender.close(0)
+
+
 def test_what_is_no_samples():
     with Link(zmq.PUSH, "tcp://127.0.0.1:*", True) as sender:
         receiver = SampleReceiver(sender.endpoint)
@@ -283,13 +309,14 @@ def test_metrics_survive_rubbish_and_count_gaps():
         [b"djscc", b"[1]"],
         [b"djscc", b'{"a": NaN}'],
         [b"a", b"{}", b"", b""],
+        [b"djscc", b'{"psnr_db": 1' + 400 * b"0" + b"}"],  # which no float can hold
     ):
         link.send(rubbish)
     publisher.sequence += 5
     publisher.publish({"kind": "frame", "frame_number": 1})
     got = subscriber.receive(5)
     assert got.message["frame_number"] == 1 and got.message["session"] == publisher.session
-    assert (subscriber.damaged, subscriber.missed) == (5, 5)
+    assert (subscriber.damaged, subscriber.missed) == (6, 5)
     subscriber.close()
     publisher.close()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from djscc.cli import main
 from djscc.radio.calibration import LevelMeter, Measurement, calibrate, next_gain
+from djscc.radio.errors import OutOfLimitsError
 
 
 def result(tmp_path, *arguments, exit_code=0):
@@ -64,6 +65,25 @@ def test_steps_of_the_gain():
 
     suggestion, _ = calibrate(bench, 0.0, 60.0, (0, 70))
     assert asked == [60, 48, 36] and suggestion.receive_gain == 36
+
+
+def test_limits_of_the_device_narrow_those_given():
+    asked = []
+
+    def bench(transmit, receive):
+        asked.append(receive)
+        for gain, low, high in ((transmit, -89.75, 0.0), (receive, 0.0, 31.5)):
+            if not low <= gain <= high:
+                raise OutOfLimitsError("usrp:", "--gain", gain, low, high, "dB")
+        return measured(receive, receive - 90.0)
+
+    suggestion, done = calibrate(bench, -10.0, 30.0, (0, 70))
+    assert asked == [30, 70, 31.5] and suggestion.receive_gain == done[-1].receive_gain == 31.5
+    assert "gain is at its end" in suggestion.reason
+    with pytest.raises(OutOfLimitsError, match=r"--gain 5 dB is outside of the device's -89\.75 to 0 dB"):
+        calibrate(bench, 5.0, 30.0, (0, 70))
+    with pytest.raises(OutOfLimitsError, match=r"--gain 30 dB is outside of the device's -89\.75 to 0 dB"):
+        calibrate(bench, 30.0, 30.0, (0, 70))  # both
 
 
 def test_levels():

@@ -291,6 +291,11 @@ def test_radio_settings_come_from_yaml_and_options_win(tmp_path):
     }  # fmt: skip
     assert settings.waveform == (1e6, 2)
     assert RadioSettings(sample_rate=1e6, symbol_rate=2.5e5).waveform == (2.5e5, 4)
+    recording = RadioSettings(sample_rate=4e6, samples_per_symbol=2)
+    assert RadioSettings().over(recording).waveform == (2e6, 2)
+    assert RadioSettings(symbol_rate=1e6).over(recording).waveform == (1e6, 4)
+    assert RadioSettings(samples_per_symbol=8).over(recording).waveform == (5e5, 8)
+    assert RadioSettings(symbol_rate=1e6).over(RadioSettings(samples_per_symbol=4)).waveform == (1e6, 4)
 
 
 @pytest.mark.parametrize(
@@ -353,6 +358,9 @@ def test_a_broken_recording_is_refused(tmp_path, capsys):
 
 def test_endpoints_are_told_apart():
     assert parse_endpoint("pluto:ip:10.0.0.1", "--sink").address == "ip:10.0.0.1"
+    assert parse_endpoint("pluto:ip:10.0.0.1", "--sink").at("ip:10.0.0.2").address == "ip:10.0.0.1"
+    assert parse_endpoint("pluto:", "--sink").at("ip:10.0.0.2").address == "ip:10.0.0.2"
+    assert parse_endpoint("pluto:", "--sink").at(None).address == parse_endpoint("-", "--sink").at("x").address == ""
     assert parse_endpoint("usrp:", "--sink").hardware and not parse_endpoint("-", "--sink").hardware
     for text in ("file", "-:x", ":x", "tcp:x"):
         with pytest.raises(StreamError, match="is unknown"):

@@ -67,6 +67,13 @@ def test_psnr_allocates_by_logarithms(landsat, monkeypatch, budget):
         model.allocate(landsat.images[:3], budget, objective="ssim")
 
 
+@pytest.mark.parametrize(("tiles", "layers"), [(64, 2), (2, 4), (6, 3), (5, 1)])
+def test_where_nothing_is_left_to_choose_all_get_the_same(codec, landsat, tiles, layers):
+    """The table of layers would take what the least of every tile needs."""
+    header = FrameSource(landsat.take(tiles), codec, layers, by_content="mse").header(0)
+    assert header.layers == (layers,) * tiles
+
+
 def test_psnr_spends_less_unequally_than_mse(codec, landsat):
     """And both objectives reach the frame, from plans and the command line alike: true means mse."""
     headers = {choice: FrameSource(landsat, codec, 16, by_content=choice).header(0) for choice in (True, "mse", "psnr")}

@@ -253,6 +253,23 @@ def test_a_tone_through_the_unmodified_blocks_in_one_process(tmp_path: Path) -> 
     assert 10 * np.log10(np.mean(np.abs(came) ** 2)) == pytest.approx(-6.02 - 10 - 60 + 65 - 40, abs=0.2)
 
 
+BANDWIDTH = """
+from djscc.radio import RadioEvents, RadioSettings, parse_endpoint
+from gnuradio.djscc.pluto_front_end import pluto_source
+radio = RadioSettings(frequency=915e6, gain=30, bandwidth=float(sys.argv[2]))
+print(pluto_source(parse_endpoint('pluto:' + sys.argv[1], '--source'), radio, 1e6, 6e5, RadioEvents()).actual['bandwidth'])
+"""
+
+
+@needs_iio
+def test_the_receivers_bandwidth_is_set_or_refused() -> None:
+    with plutos(RadioSettings()) as (server, (host,)):
+        out, _ = finished(flowgraph(BANDWIDTH, f"ip:{host}", 700_000))
+        assert float(out) == server.air.radios[0].receiver.bandwidth == 700_000
+        process = flowgraph(BANDWIDTH, f"ip:{host}", 90_000_000)
+        assert "--bandwidth 90000000 Hz: refused by the device" in process.communicate(timeout=60)[1]
+
+
 @needs_iio
 def test_frames_between_two_processes_show_the_errors_that_were_set(tmp_path: Path) -> None:
     settings = WaveformSettings(RATE / 2, 2)

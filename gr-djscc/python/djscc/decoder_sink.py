@@ -19,7 +19,7 @@ from djscc.waveform import FrameHeader, FrameReport, ReceivedFrame
 
 from .frame_record import in_a_line, means
 from .frame_tags import FRAME, read_header, read_report, to_pmt
-from .guard import guarded
+from .guard import close_all, guarded
 from .image_message import IMAGE, image_message
 from .worker import Consumer
 
@@ -157,10 +157,8 @@ class decoder_sink(gr.basic_block):
         return True
 
     def stop(self) -> bool:
-        self._decoder.stop()
-        self._sink.close()
-        if self.publisher is not None:
-            self.publisher.end()
+        end = () if self.publisher is None else (self.publisher.end,)
+        close_all(self, self._decoder.stop, self._sink.close, *end)
         return True
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -38,6 +38,7 @@ class encoder_source(gr.sync_block):
         repeat: begin again at the end, for ever; frames are numbered on.
         queue_frames: how many frames are made ahead of time.
         tiles: the images (N, H, W, C) that the frames are made of, if message port ``image`` is to show each as it is sent.
+        on_frame: called with the header of each frame as its sending begins; those made ahead may never be sent.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class encoder_source(gr.sync_block):
         repeat: bool = False,
         queue_frames: int = 2,
         tiles: NDArray[np.uint8] | None = None,
+        on_frame: Callable[[FrameHeader], None] | None = None,
     ) -> None:
         gr.sync_block.__init__(self, "encoder_source", None, [np.complex64])
         self.error: Exception | None = None
@@ -57,7 +59,7 @@ class encoder_source(gr.sync_block):
         self._next: Frame | None = None
         self._tag: Any = None
         self._left = np.empty(0, np.complex64)
-        self._tiles = tiles
+        self._tiles, self._on_frame = tiles, on_frame
         self.message_port_register_out(IMAGE)
 
     @classmethod
@@ -147,6 +149,8 @@ class encoder_source(gr.sync_block):
         header, self._left = frame
         self.frames += 1
         self._tag = frame_tag(header)
+        if self._on_frame is not None:
+            self._on_frame(header)
         if self._tiles is not None and not pmt.is_null(self.message_subscribers(IMAGE)):
             tiles = self._tiles[header.tile_index : header.tile_index + header.tile_count]
             self.message_port_pub(IMAGE, image_message(header, tiles, {}))

@@ -13,7 +13,7 @@ import pmt
 from gnuradio import blocks, gr
 
 from djscc.radio import Endpoint, RadioEvents, RadioSettings
-from djscc.radio.errors import StreamError
+from djscc.radio.errors import OutOfLimitsError, StreamError
 
 SETTLE_S = 0.3  # between the last sample handed to a radio and its release, beside what its buffers hold
 
@@ -70,9 +70,7 @@ def require_given(**values: float) -> None:
 def within(endpoint: Endpoint, name: str, value: float, low: float, high: float, unit: str) -> None:
     """Refuse a value outside of the device's limits (which it may not tell: NaN or none)."""
     if math.isfinite(low) and math.isfinite(high) and high > low and not low <= value <= high:
-        raise StreamError(
-            f"{endpoint}: {name} {value:.10g} {unit} is outside of the device's {low:.10g} to {high:.10g} {unit}"
-        )
+        raise OutOfLimitsError(endpoint, name, value, low, high, unit)
 
 
 def among(endpoint: Endpoint, name: str, value: str, known: Sequence[str]) -> None:

@@ -38,7 +38,7 @@ atexit.register(_exit)
 
 
 def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap ``work``, ``general_work``, ``start`` or ``stop`` of a block, or a handler of its messages."""
+    """Wrap ``work``, ``general_work`` or ``start`` of a block, or a handler of its messages (``stop``: ``close_all``)."""
 
     @functools.wraps(method)  # GNU Radio finds message handlers by their name
     def wrapper(self: Any, *arguments: Any) -> Any:
@@ -47,9 +47,25 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return method(self, *arguments)
         except Exception as error:
-            self.error = error
-            _untaken.append(error)
-            self.logger.error(f"ended by {type(error).__name__}: {error}")
+            _keep(self, error)
             return WORK_DONE
 
     return wrapper
+
+
+def close_all(block: Any, *steps: Callable[[], Any]) -> None:
+    """Take every step of a block's ``stop``, though one before it failed, or the block did; the first error is kept."""
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            if block.error is None:
+                _keep(block, error)
+            else:
+                block.logger.error(f"then {type(error).__name__}: {error}")
+
+
+def _keep(block: Any, error: Exception) -> None:
+    block.error = error
+    _untaken.append(error)
+    block.logger.error(f"ended by {type(error).__name__}: {error}")

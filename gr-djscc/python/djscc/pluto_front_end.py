@@ -61,6 +61,8 @@ def pluto_source(
         block.set_rfdc(True)
         block.set_bbdc(True)
         block.set_filter_params("Auto", "", 0, 0)
+        if radio.bandwidth is not None:
+            control.set_bandwidth(radio.bandwidth)
         if radio.lo_offset:
             chain.append(rotator(endpoint, radio.lo_offset, rate, occupied))
         actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
@@ -217,6 +219,21 @@ class _Control:
             "frequency": same(endpoint, "--frequency", lo, self._value("frequency"), max(10.0, 1e-8 * lo), "Hz"),
             "gain": same(endpoint, "--gain", gain, self._value("hardwaregain"), 1.0, "dB"),
         }
+
+    def set_bandwidth(self, bandwidth: float) -> None:
+        """Set the receiver's analogue filter, which gr-iio's source cannot."""
+        if self._alone:
+            raise StreamError(
+                f"{self._endpoint}: --bandwidth cannot be set for reception over USB; give pluto:ip:192.168.2.1, or leave it out"
+            )
+        attribute = self._attribute("rf_bandwidth")
+        try:
+            attribute.value = str(round(bandwidth))
+        except OSError as error:
+            raise StreamError(
+                f"{self._endpoint}: --bandwidth {bandwidth:.10g} Hz: refused by the device ({error.strerror}); "
+                "choose a value it takes, or leave it out"
+            ) from error
 
     def read_back(self, lo: float, gain: float, rate: float) -> dict[str, Any]:
         """What the device was set to, which must be what it was asked for."""

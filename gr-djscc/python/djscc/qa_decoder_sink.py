@@ -75,6 +75,21 @@ class qa_decoder_sink(gr_unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "the decoder broke"):
             self.run_sink(random_frames(3), djscc.decoder_sink(Collector(0.1, fail_at=2)))
 
+    def test_error_when_closing_is_raised_and_ends_nothing_else(self):
+        class Full(Collector):
+            def close(self):
+                raise RuntimeError("the disk is full")
+
+        with self.assertRaisesRegex(RuntimeError, "the disk is full"):
+            self.run_sink(random_frames(2), djscc.decoder_sink(Full()))
+
+        class Broken(Full):
+            def accept(self, frame):
+                raise ValueError("this frame")
+
+        with self.assertRaisesRegex(ValueError, "this frame"):  # the first error is the one to know
+            self.run_sink(random_frames(2), djscc.decoder_sink(Broken()))
+
     def test_symbols_of_no_frame_are_an_error(self):
         flowgraph, sink = gr.top_block(), djscc.decoder_sink(Collector())
         sources = [blocks.vector_source_c([1.0] * 10), blocks.vector_source_f([1.0] * 10)]

@@ -64,6 +64,21 @@ class qa_encoder_source(gr_unittest.TestCase):
             djscc.run_to_end(flowgraph, [source], 20)
         self.check(frames, sink)
 
+    def test_frames_are_told_of_as_they_begin(self):
+        frames, made, begun = random_frames(6, tiles=64, layers=32), [], []
+
+        def ahead():
+            for frame in frames:
+                made.append(frame[0])
+                yield frame
+
+        source = djscc.encoder_source(ahead(), queue_frames=3, on_frame=begun.append)
+        flowgraph, head, sink = gr.top_block(), blocks.head(gr.sizeof_gr_complex, 1000), blocks.null_sink(8)
+        flowgraph.connect(source, head, sink)
+        djscc.run_to_end(flowgraph, [source], 20)
+        self.assertEqual(begun, [frames[0][0]])
+        self.assertGreater(len(made), 1)
+
     def test_repeat_numbers_frames_on(self):
         frames = random_frames(2)
         source, sink = djscc.encoder_source(frames, repeat=True), blocks.vector_sink_c()

@@ -11,7 +11,7 @@ from gnuradio import gr
 
 from djscc.memory import return_freed_memory, spare_no_more, spare_what_is_loaded
 from djscc.radio import Endpoint, RadioEvents, RadioSettings
-from djscc.waveform import ReceiverCounters, WaveformSettings
+from djscc.waveform import FrameHeader, ReceiverCounters, WaveformSettings
 
 from .decoder_sink import FrameTaker, decoder_sink
 from .encoder_source import Frame, encoder_source
@@ -62,6 +62,7 @@ class radio_transmitter(gr.top_block):
         endpoint, radio, settings: where to, and how.
         events: counts underruns and late bursts.
         repeat: send them again and again.
+        on_frame: called with the header of each frame as its sending begins.
     """
 
     def __init__(
@@ -72,11 +73,12 @@ class radio_transmitter(gr.top_block):
         settings: WaveformSettings,
         events: RadioEvents,
         repeat: bool = False,
+        on_frame: Callable[[FrameHeader], None] | None = None,
     ) -> None:
         gr.top_block.__init__(self, "djscc transmitter")
         self._events = events
         self.front_end = radio_sink(endpoint, radio, settings, events)
-        self.source = encoder_source(source, repeat, queue_frames=4)
+        self.source = encoder_source(source, repeat, queue_frames=4, on_frame=on_frame)
         self.modulator = frame_modulator(settings, buffer_of(radio) if endpoint.kind == "pluto" else 1)
         self.connect(self.source, self.modulator, *self.front_end.chain)
         _connect_messages(self, self.front_end)

@@ -2,7 +2,8 @@
 """The run log of a link whose originals stay at the transmitter: what a receiver publishes, joined with what was sent.
 
 Frames are joined by scene id, frame number and first tile. The result is a run folder as any other. What came twice is counted
-and left out; a frame that was sent and never came is logged as lost; what was sent before this logger was connected is neither.
+and left out; a frame that was sent and never came is logged as lost; what was sent before this logger was connected is neither. A
+logger that goes on with a run begins so anew: what was sent in the pause, or missed by one that was killed, is neither too.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class JoinedLog:
         self._sink.find_originals = self._originals
         self.counts = {"frames": 0, "lost": 0, "duplicates": 0, "without_originals": 0, "damaged": 0}
         self._taken: Counter[Key] = Counter()  # frames that are in the log, received or lost
+        self._logged_before: Counter[Key] = Counter()  # those of them that an earlier logger put there
         self._last: dict[str, int] = {}  # sequence number of the last message of each session
         self._codecs: dict[str, str] = {}  # names by id, as receivers told them
         self._noted: set[str] = set()  # sessions whose settings are kept
@@ -72,8 +74,6 @@ class JoinedLog:
 
     def _resume(self) -> None:
         for record in self.log.records():
-            if self._since is None:
-                self._since = _time(record.get("time"))
             try:
                 key = (int(record["scene_id"], 16), int(record["frame_number"]), int(record["tiles"][0]["index"]))
             except (KeyError, TypeError, ValueError, IndexError):
@@ -82,6 +82,7 @@ class JoinedLog:
             self._name_codec(record)
             if isinstance(record.get("session"), str):
                 self._last[record["session"]] = max(record["sequence"], self._last.get(record["session"], -1))
+        self._logged_before = self._taken.copy()
 
     def connected(self) -> None:
         """The receiver can be heard from now on: what is sent after this and never comes is lost."""
@@ -149,8 +150,9 @@ class JoinedLog:
         # cannot be known, and does not matter to the counts.
         for time, header in self._sent.frames():
             if self._since <= time <= before:
-                seen[key_of(header)] += 1
-                if seen[key_of(header)] > self._taken[key_of(header)]:
+                key = key_of(header)
+                seen[key] += 1
+                if seen[key] > self._taken[key] - self._logged_before[key]:
                     lost.append(header)
         for header in lost:
             name = self._codecs.get(f"{header.codec_id:08x}")
@@ -199,10 +201,3 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _share(value: object) -> float:
     return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) else 0.0
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return None

@@ -61,13 +61,15 @@ class RunLog:
             raise RunError(f"{file}: not a run's settings; restore it, or move the folder away")
         return settings
 
-    def start(self, settings: Mapping[str, Any]) -> None:
+    def start(self, settings: Mapping[str, Any], replace: bool = False) -> None:
         """Write run.yaml, or, when the run is there already, check that it is the same run.
+
+        ``replace``: settings of an attempt that logged no frame are written over.
 
         Raises RunError when the folder holds a run with other settings: its results would be mixed up with the new ones.
         """
         plain = json.loads(json.dumps(settings))
-        old = self.settings()
+        old = self.settings() if self.frames.exists() or not replace else {}
         if old:
             differing = sorted(
                 k for k in plain.keys() | old["settings"].keys() if plain.get(k) != old["settings"].get(k)

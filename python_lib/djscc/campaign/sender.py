@@ -94,6 +94,8 @@ class FrameSource:
         table = -(-coded_symbols(count * widest.bit_length()) // self.codec.symbols_per_layer(height, width))
         part = self.tiles.images[first : first + count]
         budget = self.layers * count - table
+        if budget < self.codec.rate_model.layers[0] * count:  # equal layers need no table
+            return [self.layers] * count
         return self.codec.rate_model.allocate(part, budget, self.told_snr_db, self.objective).tolist()
 
     def __iter__(self) -> Iterator[tuple[FrameHeader, NDArray[np.complex64]]]:

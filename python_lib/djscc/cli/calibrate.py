@@ -79,7 +79,8 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
             channel = channel.replace(snr_db=arguments.snr)
         bench = SimulatedBench(channel, settings, arguments.loss, arguments.frames, arguments.seed)
     else:
-        bench = _RadioBench(_radio(arguments, "sink"), _radio(arguments, "source"), radio, settings, arguments.frames)
+        sink, source = (_radio(arguments, name).at(radio.address) for name in ("sink", "source"))
+        bench = _RadioBench(sink, source, radio, settings, arguments.frames)
     first = min(max(START_DB if arguments.receive_gain is None else arguments.receive_gain, low), high)
 
     def tell(measured: Measurement) -> None:

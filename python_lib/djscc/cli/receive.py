@@ -88,11 +88,10 @@ def receive(arguments: argparse.Namespace) -> int:
     if arguments.seconds is not None and arguments.seconds <= 0:
         raise StreamError(f"--seconds {arguments.seconds:g}: give a time above 0")
     radio = radio_settings(arguments)
-    if endpoint.hardware and not endpoint.address and radio.address:
-        endpoint = Endpoint(endpoint.kind, radio.address)
+    endpoint = endpoint.at(radio.address)
     source = None if endpoint.hardware else open_source(endpoint, options.security(arguments))
     if source is not None:
-        radio = radio.over(source.settings) if radio.sample_rate is None and radio.symbol_rate is None else radio
+        radio = radio.over(source.settings) if radio.sample_rate is None else radio
     rate, samples_per_symbol = radio.waveform
     roll_off = source.roll_off if isinstance(source, SigmfSource) else None
     settings = WaveformSettings(rate, samples_per_symbol, roll_off or WaveformSettings.roll_off)
@@ -113,7 +112,8 @@ def receive(arguments: argparse.Namespace) -> int:
     said = {"source": arguments.source, "decoder": arguments.decoder, "waveform": settings.to_dict(), "run_id": run_id}
 
     def start(actual: Mapping[str, Any]) -> Recorder | None:
-        log.start(said | {"radio": radio.to_dict(), "radio_actual": dict(actual), "prbs": arguments.prbs})
+        settings = said | {"radio": radio.to_dict(), "radio_actual": dict(actual), "prbs": arguments.prbs}
+        log.start(settings, replace=True)
         return None if arguments.record is None else Recorder(_recording(arguments.record), about)
 
     run = _Run(arguments, endpoint, settings, intake, start)

@@ -84,12 +84,14 @@ class Frames:
                     self.log.scene(source.tiles)
                 for header, payload in self._adapted(source):
                     number = next(numbers) & 0xFFFF
-                    header = replace(header, frame_number=number, seed=number)
-                    if self.log is not None:
-                        self.log.frame(header)
-                    if self.loop is not None:
-                        self.loop.sent(header)
-                    yield header, payload
+                    yield replace(header, frame_number=number, seed=number), payload
+
+    def begin(self, header: FrameHeader) -> None:
+        """The sending of a frame begins, which may be long after it was made, or never be."""
+        if self.log is not None:
+            self.log.frame(header)
+        if self.loop is not None:
+            self.loop.sent(header)
 
     def _adapted(self, source: FrameSource) -> Iterator[Frame]:
         """The frames of a source, each with the layers that the loop chooses at that time, if there is a loop."""
@@ -126,8 +128,7 @@ def transmit(arguments: argparse.Namespace) -> int:
     if arguments.repeat < 0:
         raise StreamError(f"--repeat {arguments.repeat}: give 1 or more, or 0 for until Ctrl-C")
     radio = radio_settings(arguments)
-    if endpoint.hardware and not endpoint.address and radio.address:
-        endpoint = Endpoint(endpoint.kind, radio.address)
+    endpoint = endpoint.at(radio.address)
     rate, samples_per_symbol = radio.waveform
     settings = WaveformSettings(rate, samples_per_symbol, back_off_db=arguments.back_off)
     frames = Frames(arguments)
@@ -218,6 +219,7 @@ def _to_stream(
         with Interrupt() as interrupt:
             for header, payload in frames:
                 samples = modulator.modulate(header, payload)
+                frames.begin(header)
                 while not sink.write(samples):
                     if interrupt.requested:
                         return {"frames_sent": sent, "samples": written}
@@ -250,7 +252,7 @@ def _over_radio(frames: Frames, endpoint: Endpoint, radio: RadioSettings, settin
     """Send by a radio: one flowgraph."""
     events = RadioEvents()
     blocks = gnuradio_module()
-    flowgraph = blocks.radio_transmitter(frames, endpoint, radio, settings, events)
+    flowgraph = blocks.radio_transmitter(frames, endpoint, radio, settings, events, on_frame=frames.begin)
     print(f"{endpoint}: {_listed(flowgraph.front_end.actual)}", flush=True)
     with Interrupt() as interrupt:
         flowgraph.run_to_end(lambda: interrupt.requested)

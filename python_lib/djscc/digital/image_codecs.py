@@ -107,5 +107,10 @@ class BudgetEncoder:
                 middle = fits + round((math.log(budget) - small) / (large - small) * (too_large - fits))
                 middle = min(max(middle, fits + 1), too_large - 1)
             options = {"quality": self._qualities[middle], **self._options}
-            self._coded[middle] = _encode(self._picture, self.name, options)
+            if middle not in self._coded:  # it is where a better quality takes fewer bytes
+                self._coded[middle] = _encode(self._picture, self.name, options)
+            if len(self._coded[middle]) <= budget:
+                fits = middle
+            else:
+                too_large = middle
         return None if fits < 0 else self._coded[fits]

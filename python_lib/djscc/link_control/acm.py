@@ -52,8 +52,9 @@ class Comparison:
         lines.append(f"  {'ratio':<14}{'reached':>9}{'good tiles/s':>14}{'mean':>9}{'lost':>7}{'changes':>9}")
         for outcome in self.outcomes:
             o = outcome.to_dict()
+            mean = "-" if o["mean_value"] is None else f"{o['mean_value']:.2f}"
             lines.append(
-                f"  {o['name']:<14}{100 * o['share_reached']:>8.1f}%{o['good_tiles_per_s']:>14.1f}{o['mean_value']:>9.2f}"
+                f"  {o['name']:<14}{100 * o['share_reached']:>8.1f}%{o['good_tiles_per_s']:>14.1f}{mean:>9}"
                 f"{o['lost']:>7}{o['changes']:>9}"
             )
         return "\n".join(lines)

@@ -20,7 +20,7 @@ from djscc.channels.fading_parameters import NtnTdl
 from djscc.channels.orbit import LIGHT_M_S
 from djscc.channels.satellite_pass import SatellitePass
 from djscc.channels.schema import ChannelError
-from djscc.link_control.choices import Choice
+from djscc.link_control.choices import Choice, ControlError
 from djscc.link_control.controller import Controller
 from djscc.link_control.measured import Measured
 
@@ -114,7 +114,7 @@ class Outcome:
             "frames": len(self.time_s),
             "share_reached": round(float(self.reached.mean()), 4),
             "good_tiles_per_s": round(self.good_tiles_per_s, 2),
-            "mean_value": round(float(np.nanmean(self.value)), 3),
+            "mean_value": None if np.isnan(self.value).all() else round(float(np.nanmean(self.value)), 3),
             "lost": int(np.isnan(self.value).sum()),
             "mean_ratio": round(float(self.ratio.mean()), 5),
             "changes": changes,
@@ -158,6 +158,11 @@ def fly(
             rows.append((now, snr, ratio, measured.loss.value(loss), loss <= limit))
             waiting.append((end + track.round_trip(now), now, snr + ESTIMATE_DB * rng.standard_normal()))
         now = end
+    if not rows:
+        raise ControlError(
+            f"a frame of {frame_s(ratio):.3g} s ({name}) is longer than the track of {track.duration_s:.3g} s: "
+            "more --seconds or --symbol-rate, or fewer --tiles-per-frame"
+        )
     time, snrs, ratios, values, reached = (np.array(column) for column in zip(*rows, strict=True))
     good = float(reached.sum()) * tiles_per_frame / now
     return Outcome(name, time, snrs, ratios, values, reached.astype(bool), good)

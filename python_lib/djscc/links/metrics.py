@@ -41,6 +41,7 @@ CONSTELLATION_S = 0.25  # between constellations
 SETTINGS_S = 2.0  # between repetitions of the run's settings
 MAXIMUM_TILE_BYTES = 1 << 24  # of a frame's tiles; what is above is not sent
 MAXIMUM_MESSAGE = 1 << 25  # bytes of any part that is read
+LONGEST_INTEGER = 20  # characters: 64 bits
 HIGH_WATER = 500
 
 
@@ -197,7 +198,7 @@ class MetricsSubscriber:
         if not 2 <= len(parts) <= 3 or max(map(len, parts)) > MAXIMUM_MESSAGE:
             return None
         try:
-            message = json.loads(parts[1], parse_constant=_refuse)
+            message = json.loads(parts[1], parse_constant=_refuse, parse_int=_integer)
         except ValueError:
             return None
         if not isinstance(message, dict):
@@ -214,6 +215,12 @@ class MetricsSubscriber:
     def close(self) -> None:
         """Close the socket."""
         self._link.close(linger_ms=0)
+
+
+def _integer(text: str) -> int:
+    if len(text) > LONGEST_INTEGER:
+        raise ValueError(f"{text[:20]}... is no number that is sent here")
+    return int(text)
 
 
 def _refuse(text: str) -> None:

@@ -128,7 +128,7 @@ class Link:
         self.where = parse_address(address, bind)
         security = security or Security()
         keys = _keys_for(self.where, security)
-        self.peers = 0  # ends that are connected now
+        self._sockets: dict[int, bool] = {}  # of the system, as they came; whether their handshake succeeded
         self.failures = 0  # handshakes that failed
         self._failing_since: float | None = None
         self._warned_at = -1e9
@@ -228,7 +228,7 @@ class Link:
         before = self.failures
         while self._monitor.poll(0):
             event = zmq.utils.monitor.parse_monitor_message(self._monitor.recv_multipart())
-            self._note(event["event"])
+            self._note(event["event"], event["value"])
         if self.failures > before and self.where.local and not self.where.bind and self._given is not None:
             self._turn()
         if self._failing_since is None or time.monotonic() - self._failing_since < PATIENCE_S:
@@ -247,15 +247,25 @@ class Link:
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(0)
+        self._sockets.clear()
         self._socket = self._context.socket(self._kind)
         self._set_up(self._kind, self._keys, self._high_water)
 
-    def _note(self, event: Any) -> None:
-        if event == zmq.Event.HANDSHAKE_SUCCEEDED:
-            self.peers += 1
+    @property
+    def peers(self) -> int:
+        """Ends that are connected now."""
+        return sum(self._sockets.values())
+
+    def _note(self, event: Any, value: int) -> None:
+        if event in (zmq.Event.ACCEPTED, zmq.Event.CONNECTED):
+            self._sockets[value] = False
+        elif event == zmq.Event.HANDSHAKE_SUCCEEDED:  # it does not say whose: it takes milliseconds, so the last one's
+            last = next((number for number in reversed(self._sockets) if not self._sockets[number]), None)
+            if last is not None:
+                self._sockets[last] = True
             self._failing_since = None
         elif event == zmq.Event.DISCONNECTED:
-            self.peers = max(0, self.peers - 1)
+            self._sockets.pop(value, None)
         elif event in _FAILED:
             self.failures += 1
             if self._failing_since is None:

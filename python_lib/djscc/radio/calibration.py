@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from djscc.channels import ChannelDescription, SampleChannel
-from djscc.radio.errors import StreamError
+from djscc.radio.errors import OutOfLimitsError, StreamError
 from djscc.radio.prbs import TestFrames, TestSink
 from djscc.waveform import Modulator, Receiver, WaveformSettings
 
@@ -143,7 +143,15 @@ def calibrate(
         raise StreamError(f"{rounds} rounds: give 1 or more")
     done: list[Measurement] = []
     while len(done) < rounds:
-        measured = measure(transmit_gain, receive_gain)
+        try:
+            measured = measure(transmit_gain, receive_gain)
+        except OutOfLimitsError as error:  # the receiver's limits are narrower than those given
+            nearest = float(np.clip(receive_gain, error.low, error.high))
+            if error.name != "--gain" or error.value != receive_gain or nearest == receive_gain:
+                raise
+            receive_limits = max(receive_limits[0], error.low), min(receive_limits[1], error.high)
+            receive_gain = nearest
+            continue
         tell(measured)
         done.append(measured)
         wanted = next_gain(measured, receive_limits)

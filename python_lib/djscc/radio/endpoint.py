@@ -31,6 +31,10 @@ class Endpoint:
         """True for a radio, which is driven through GNU Radio and does not wait."""
         return self.kind in HARDWARE
 
+    def at(self, address: str | None) -> Endpoint:
+        """This end, a radio's at ``address`` where it names none itself."""
+        return Endpoint(self.kind, address) if self.hardware and not self.address and address else self
+
     def __str__(self) -> str:
         return self.kind if self.kind == "-" else f"{self.kind}:{self.address}"
 

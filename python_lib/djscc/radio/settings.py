@@ -62,9 +62,14 @@ class RadioSettings:
                 )
 
     def over(self, other: RadioSettings) -> RadioSettings:
-        """These settings, and ``other``'s where these say nothing."""
+        """These settings, and ``other``'s where these say nothing and nothing follows from them."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
-        return RadioSettings(**{**dataclasses.asdict(other), **values})
+        both = {**dataclasses.asdict(other), **values}
+        if both["sample_rate"] is not None:  # of symbol rate and samples per symbol one follows from the other
+            for given, follows in (("symbol_rate", "samples_per_symbol"), ("samples_per_symbol", "symbol_rate")):
+                if given in values and follows not in values:
+                    both[follows] = None
+        return RadioSettings(**both)
 
     @property
     def waveform(self) -> tuple[float, int]:
