@@ -251,6 +251,14 @@ def test_a_campaign_logs_every_tile_of_every_point(plan, tmp_path):
     assert len(list((tmp_path / "sent").glob("*.png"))) == 2
 
 
+def test_by_content_the_frames_of_a_point_are_of_one_cell(plan, tmp_path):
+    changed = dataclasses.replace(plan, limit=9, tiles_per_frame=4, by_content="psnr", ratios=(1 / 12,), snr_db=(10.0,))
+    records = list(run_campaign(changed, tmp_path, workers=1, progress=False).records())
+    assert len(records) == 3 and {record["ratio"] for record in records} == {1 / 12}
+    assert all(0.06 < record["spent_ratio"] < 1 / 12 for record in records[:2]) and "spent_ratio" not in records[2]
+    assert len(table(records).splitlines()) == 2
+
+
 def test_a_stopped_campaign_goes_on_and_counts_nothing_twice(plan, tmp_path, monkeypatch):
     whole = run_campaign(plan, tmp_path / "whole", workers=1, progress=False)
     real, calls = runner._run, []

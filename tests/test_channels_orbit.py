@@ -118,6 +118,8 @@ def test_atmosphere_and_table(tmp_path):
     table = format_link_budget(rows).splitlines()
     assert len(table) == len(rows) + 1 and len({len(line) for line in table}) == 1
     plot_link_budget(rows, tmp_path / "pass.png", "a pass")
+    with pytest.raises(ChannelError, match="cannot be written as a picture"):
+        plot_link_budget(rows, tmp_path / "none" / "pass.png", "a pass")
     assert (tmp_path / "pass.png").stat().st_size > 10_000
 
 

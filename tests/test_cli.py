@@ -63,6 +63,7 @@ def test_the_same_seed_gives_the_same_result(tmp_path):
         ([*EVALUATE, "--snr", "nan"], 2, "'nan' is not finite"),
         ([*EVALUATE, "--snr", "0", "--seed", "-1"], 2, "'-1' is no whole number"),
         (["link-budget", "leo-600km-x-band", "--step", "0"], 1, "--step 0"),
+        (["link-budget", "leo-600km-x-band", "--symbol-rate", "0"], 1, "--symbol-rate 0"),
         (["loopback", "--ratio", "1/12", "--snr", "0", "--run", "/proc/djscc"], 1, "/proc/djscc"),
         (["evaluate", "--ratio", "7", "--snr", "0"], 2, "ratio '7'"),
         (["evaluate", "--snr", "0"], 2, "--ratio"),

@@ -93,6 +93,21 @@ def test_a_scaled_copy_tells_its_scaling(scene, tmp_path):
     assert np.abs(restored - samples[:, 5:, [2, 0]]).max() <= 20000 / 255 / 2 + 1
 
 
+def test_reflectances_come_back_as_floats(tmp_path):
+    samples = np.random.default_rng(1).uniform(-0.1, 0.4, (16, 16, 2)).astype(np.float32)
+    write(tmp_path / "a.tif", samples, PLACE)
+    scaling = scale(tmp_path / "a.tif", tmp_path / "grey.tif", limits=(-0.1, 0.4))
+    np.save(tmp_path / "received.npy", load_image(tmp_path / "grey.tif"))
+    georeference(tmp_path / "received.npy", tmp_path / "grey.tif", tmp_path / "units.tif", restore=True)
+    restored = read(tmp_path / "units.tif").samples
+    assert restored.dtype == np.float32 and np.abs(restored - samples).max() <= 0.5 / 255 / 2 + 1e-6
+    tags = scaling.tags()
+    tags.pop("DJSCC_SCALING_TYPE")  # of a file that does not tell its type
+    with rasterio.open(tmp_path / "grey.tif", "r+") as file:
+        file.update_tags(**tags, DJSCC_SCALING_TYPE="object")
+    assert read(tmp_path / "grey.tif").scaled is None
+
+
 def test_ground_control_points_are_kept(tmp_path):
     points = [rasterio.control.GroundControlPoint(r, c, 10 + c, 50 - r) for r, c in ((0, 0), (0, 8), (8, 0), (8, 8))]
     samples = np.random.default_rng(1).integers(1, 256, (8, 8, 3), dtype=np.uint8)
@@ -126,8 +141,8 @@ def test_wrong_use_is_named(scene, tmp_path, capsys):
 
 def test_scalings_come_back():
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
-    scaling = Scaling((100.0,), (8000.0,))
-    assert np.array_equal(scaling.to_grey(scaling.to_samples(grey, np.uint16), np.ones((16, 16), bool)), grey)
+    scaling = Scaling((100.0,), (8000.0,), "uint16")
+    assert np.array_equal(scaling.to_grey(scaling.to_samples(grey), np.ones((16, 16), bool)), grey)
 
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])

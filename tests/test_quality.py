@@ -101,5 +101,11 @@ def test_wrong_input_is_named(pair):
         measure(pair[0][:, :8, :8], pair[1][:, :8, :8], ["ssim"])
 
 
+def test_lpips_is_of_one_and_three_bands():
+    images = np.random.default_rng(1).integers(0, 256, (2, 2, 64, 64, 4), dtype=np.uint8)
+    assert set(measure(*images)) == {"mse", "psnr_db", "ssim", "ms_ssim"}
+    assert set(measure(*images[..., :1])) == {"mse", "psnr_db", "ssim", "ms_ssim", "lpips"}
+
+
 def test_summary_leaves_out_what_was_not_measured():
     assert summarise([{"psnr_db": 20.0}, {"psnr_db": None}, {"psnr_db": 30.0}, {}]) == {"psnr_db": 25.0}

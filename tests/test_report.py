@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from djscc.campaign import RunError, RunLog
 from djscc.report import ReportError, write_report
+from djscc.report.receiver import _frames_table
 from djscc.report.runs import ratio_text
 from PIL import Image
 from synthetic_runs import RATIOS, SNRS, write_run
@@ -222,6 +223,15 @@ def test_decisions_on_labelled_tiles(tmp_path):
     page = Page(write_report([run], tmp_path / "out").read_text())
     assert "Decisions on received tiles over their labels" in page.words and "20 tiles a point" in page.words
     assert (tmp_path / "out" / "confusion_adaptive_rician-k10.png").is_file()
+
+
+def test_over_a_pass_frames_are_counted_together():
+    passed = [
+        {"ratio": 1 / 12, "on_air_ratio": 0.09, "snr_db": 0.1 * i, "elevation_deg": 5.0 + i, "received": True}
+        for i in range(50)
+    ]
+    page = _frames_table([*passed, {"ratio": 1 / 12, "on_air_ratio": 0.09, "snr_db": None, "received": False}])
+    assert page.count("<th") < 8 and "50 / 51" in page
 
 
 def test_names_from_a_log_are_escaped(tmp_path):

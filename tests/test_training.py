@@ -16,7 +16,7 @@ from djscc.cli import main
 from djscc.codec import CodecError, load_codec
 from djscc.codec.networks import AdaptiveDecoder, AdaptiveEncoder, multiply_adds, normalise_power
 from djscc.codec.optimiser import learning_rate
-from djscc.codec.training import train
+from djscc.codec.training import Model, train
 from djscc.codec.training_config import ConfigError, TrainingConfig
 from safetensors.torch import load_file
 
@@ -87,6 +87,20 @@ def test_bad_configurations_are_named(tmp_path, capsys):
         TrainingConfig.load(file)
     with pytest.raises(ConfigError, match="'steps': write it as key=value"):
         TrainingConfig.load(DATA / "training" / "reference.yaml", ["steps"])
+    for change, said in (
+        ("channels=[a", "no YAML"),
+        ("data={train: [x]}", "validation is missing"),
+        ("snr_db=3", r"snr_db is 3: give the least and the most"),
+        ("layers_sent=[2, 48]", r"layers_sent is \[2, 48\], the networks have 1 to 4 layers"),
+        ("layers_sent=[2, 4]", r"give layers_sent: \[4, 4\]"),
+        ("encoder=reference", "encoder is 'reference': give a family"),
+        ("decoders={}", "decoders: give one or more"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            TrainingConfig.load(DATA / "training" / "reference.yaml", [change])
+    config = TrainingConfig.load(DATA / "training" / "reference.yaml", ["encoder={family: reference, chanels: 3}"])
+    with pytest.raises(ConfigError, match="chanels"):
+        Model(config)
     assert main(["train", str(tmp_path / "none.yaml"), "--out", str(tmp_path / "o")]) == 1
     assert "none.yaml: no such file" in capsys.readouterr().err
 

@@ -97,7 +97,9 @@ def run_on_cluster(
                 if client.nthreads():
                     continue  # long parts
                 raise RunError(f"--scheduler {address}: all workers are gone; start some and run it again") from error
-            for future in finished:
+            for future in sorted(
+                finished, key=lambda future: str(future.status) != "finished"
+            ):  # an error ends it: last
                 part = pending.pop(future)
                 collected, effort = future.result()
                 collected.write(log)

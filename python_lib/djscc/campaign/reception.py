@@ -159,8 +159,10 @@ class FrameSink:
             self._saved_at = time.monotonic()
 
     def identity(self, header: FrameHeader) -> dict[str, Any]:
-        """What a frame's record begins with."""
+        """What a frame's record begins with. ``ratio`` is the point's where that is known; by content a little less is spent."""
         samples = header.tile_count * header.tile_height * header.tile_width * header.bands
+        spent = header.payload_symbols / samples
+        ratio = self.point.get("ratio", spent)
         return {
             "time": now(),
             "point": None,
@@ -168,7 +170,8 @@ class FrameSink:
             "codec_id": f"{header.codec_id:08x}",
             "scene_id": f"{header.scene_id:08x}",
             "frame_number": self.number_of(header),
-            "ratio": header.payload_symbols / samples,
+            "ratio": ratio,
+            **({} if ratio == spent else {"spent_ratio": spent}),
             "on_air_ratio": self.modulator.on_air_symbols(header) / samples,
         }
 

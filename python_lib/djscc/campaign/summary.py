@@ -103,11 +103,11 @@ def table(records: Iterable[dict[str, Any]], metric: str = "psnr_db") -> str:
     lost = 0
     for r in records:
         row = cells.setdefault((r["codec"], r.get("channel") or "-", round(r["ratio"], 5)), {})
+        lost += not r["received"]
         if r.get("snr_db") is None:
             continue
         cell = row.setdefault(float(round(r["snr_db"])) if r.get("elevation_deg") is not None else r["snr_db"], [])
         cell += [t[metric] for t in r["tiles"] if t.get(metric) is not None]
-        lost += not r["received"]
     columns = sorted({snr for row in cells.values() for snr in row})
     lines = [f"{metric:<32}" + "".join(f"{snr:>8g}" for snr in columns) + "   Es/N0 in dB"]
     for (codec, channel, ratio), row in sorted(cells.items()):

@@ -110,7 +110,10 @@ def plot_link_budget(rows: list[LinkRow], path: str | Path, title: str = "") -> 
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:  # ValueError: a suffix that is no picture format
+        raise ChannelError(f"{path}: cannot be written as a picture ({error})") from error
 
 
 def _columns(orbit: Orbit, link: Link, elevation_deg: Float, delay_s: Float, symbol_rate: float) -> list[Float]:

@@ -105,12 +105,14 @@ def run_link_budget(arguments: argparse.Namespace) -> int:
 
     if arguments.step <= 0:
         raise PlanError(f"--step {arguments.step:g}: give seconds above 0")
+    if arguments.symbol_rate <= 0:
+        raise PlanError(f"--symbol-rate {arguments.symbol_rate:g}: give symbols per second above 0")
     channel = load_channel(arguments.channel)
     rows = link_budget(channel, arguments.symbol_rate, arguments.step)
     print(format_link_budget(rows))
+    options.write_json(arguments.json, [dataclasses.asdict(r) for r in rows])
     if arguments.plot is not None:
         plot_link_budget(rows, arguments.plot, channel.name)
-    options.write_json(arguments.json, [dataclasses.asdict(r) for r in rows])
     return 0
 
 
@@ -206,11 +208,12 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
 
 def _print_result(result: dict[str, Any], snr_db: float | None) -> None:
     told = "over the pass" if snr_db is None else f"{snr_db:g} dB"
+    names = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
+    others = ", ".join(f"{text} {result[name]:.4f}" for name, text in names.items() if name in result)
     print(
         f"{result['images']} of {result['images_sent']} tiles, {result['symbols_per_image']} symbols each "
         f"(k/n 1/{1 / result['ratio']:.4g}), "
-        f"Es/N0 {told} (estimated {result['snr_est_db']:.2f} dB): PSNR {result['psnr_db']:.2f} dB, "
-        f"SSIM {result['ssim']:.4f}, MS-SSIM {result['ms_ssim']:.4f}, LPIPS {result['lpips']:.4f}; "
+        f"Es/N0 {told} (estimated {result['snr_est_db']:.2f} dB): PSNR {result['psnr_db']:.2f} dB, {others}; "
         f"{result['frames_received']} of {result['frames_sent']} frames"
     )
     for name, numbers in result.get("tasks", {}).items():

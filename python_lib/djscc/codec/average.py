@@ -21,6 +21,7 @@ from djscc.codec.rate_fit import fit_rate_model
 from djscc.codec.training import RATE_TILES, Model, start_from, tiles_of, validate
 from djscc.codec.training_config import TrainingConfig
 from djscc.codec.weights import load_codec, save_codec
+from djscc.errors import DjsccError
 
 
 def average(first: nn.Module, second: nn.Module, share: float) -> None:
@@ -35,7 +36,8 @@ def average_codecs(first: str, second: str, share: float, out: Path) -> Path:
     """Write the average of two codecs, by name or folder, to folder ``out``."""
     manifests = [load_codec(name).manifest for name in (first, second)]
     training = dict(manifests[1]["training"])
-    training.pop("tiles_seen")
+    tiles_seen = training.pop("tiles_seen")
+    training.pop("averaged", None)
     config = TrainingConfig(**training)
     models = [Model(config), Model(config)]
     for model, name in zip(models, (first, second), strict=True):
@@ -43,7 +45,8 @@ def average_codecs(first: str, second: str, share: float, out: Path) -> Path:
     average(models[0], models[1], share)
     metrics = validate(models[0], tiles_of(config.data["validation"]), config, torch.device("cpu"))
     averaged = {"of": [m["id"] for m in manifests], "shares": [1 - share, share]}
-    save_codec(out, models[0].encoder, dict(models[0].decoders.items()), training | {"averaged": averaged}, metrics)
+    decoders = dict(models[0].decoders.items())
+    save_codec(out, models[0].encoder, decoders, training | {"averaged": averaged}, metrics, tiles_seen)
     images = tiles_of(config.data["train"])
     sample = images[:: max(1, len(images) // RATE_TILES)].permute(0, 2, 3, 1).contiguous().numpy()
     fit_rate_model(load_codec(out, list(config.decoders)[-1]), sample).save(out / RATE_FILE)
@@ -57,7 +60,11 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.5, help="share of the second (default: 0.5)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new codec")
     arguments = parser.parse_args()
-    print(average_codecs(arguments.first, arguments.second, arguments.share, arguments.out))
+    try:
+        print(average_codecs(arguments.first, arguments.second, arguments.share, arguments.out))
+    except DjsccError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

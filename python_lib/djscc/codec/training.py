@@ -51,7 +51,10 @@ def _build(families: dict[str, type[nn.Module]], spec: dict[str, Any], config: T
     family = options.pop("family", None)
     if family not in families:
         raise ConfigError(f"network family {family!r} is unknown; known are {', '.join(families)}")
-    return families[family](bands=config.bands, layers=config.layers, **options)
+    try:
+        return families[family](bands=config.bands, layers=config.layers, **options)
+    except TypeError as error:
+        raise ConfigError(f"network of family {family}: {error}") from error
 
 
 def start_from(model: Model, name: str) -> None:
@@ -211,8 +214,10 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     objective = Objective(config.objective, (bands, height, width), device)
     torch.manual_seed(config.seed)
     model = Model(config)
+    tiles_seen = config.steps * config.batch * world
     if config.initial is not None:
         start_from(model, config.initial)
+        tiles_seen += load_codec(config.initial).manifest["training"]["tiles_seen"]
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
@@ -294,6 +299,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
             dict(model.decoders.items()),
             dataclasses.asdict(config),
             measured or validate(model, validation, config, device),
+            tiles_seen,
         )
         if config.encoder["family"] == "adaptive":
             codec = load_codec(out / "codec", list(config.decoders)[-1])  # the last decoder is the lightest

@@ -69,9 +69,46 @@ class TrainingConfig:
         """Read a YAML file; ``changes`` are ``key=value`` texts that replace what it says. ConfigError for bad keys."""
         raw = read_settings(TrainingConfig, path, changes)
         try:
-            return TrainingConfig(**raw)
+            config = TrainingConfig(**raw)
         except TypeError as error:
             raise ConfigError(f"{path}: {error}") from error
+        try:
+            config.check()
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        return config
+
+    def check(self) -> None:
+        """Raises ConfigError for what is no configuration, or would train something else than it says."""
+        for key in ("train", "validation"):
+            if not isinstance(self.data, dict) or not isinstance(self.data.get(key), list) or not self.data[key]:
+                raise ConfigError(
+                    f"data: give lists of folders, data: {{train: [...], validation: [...]}}; {key} is missing"
+                )
+        for name, network in {
+            "encoder": self.encoder,
+            **(self.decoders if isinstance(self.decoders, dict) else {}),
+        }.items():
+            if not isinstance(network, dict):
+                raise ConfigError(
+                    f"{name} is {network!r}: give a family and its options, such as {{family: reference}}"
+                )
+        if not isinstance(self.decoders, dict) or not self.decoders:
+            raise ConfigError("decoders: give one or more by name, such as {lite: {family: ...}}")
+        for key, kind in (("snr_db", (int, float)), ("layers_sent", int)):
+            limits = getattr(self, key)
+            pair = isinstance(limits, list | tuple) and len(limits) == 2 and all(isinstance(v, kind) for v in limits)
+            if not pair or limits[0] > limits[1]:
+                raise ConfigError(f"{key} is {limits!r}: give the least and the most, [low, high]")
+        low, high = self.layers_sent
+        if not 1 <= low <= high <= self.layers:
+            raise ConfigError(
+                f"layers_sent is [{low}, {high}], the networks have 1 to {self.layers} layers; give a range of those"
+            )
+        if self.encoder.get("family") == "reference" and low != self.layers:
+            raise ConfigError(
+                f"the reference architecture sends all its layers: give layers_sent: [{self.layers}, {self.layers}]"
+            )
 
 
 def read_settings(kind: type[Any], path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:
@@ -89,7 +126,10 @@ def read_settings(kind: type[Any], path: str | Path, changes: Sequence[str] = ()
         key, separator, value = change.partition("=")
         if not separator:
             raise ConfigError(f"--set {change!r}: write it as key=value")
-        raw[key] = yaml.safe_load(value)
+        try:
+            raw[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {change!r}: {value!r} is no YAML ({error})") from error
     types = {f.name: f.type for f in dataclasses.fields(kind)}
     if unknown := sorted(set(raw) - types.keys()):
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(types))}")

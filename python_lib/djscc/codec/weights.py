@@ -134,8 +134,10 @@ def save_codec(
     decoders: dict[str, nn.Module],
     training: dict[str, Any],
     metrics: dict[str, float],
+    tiles_seen: int,
 ) -> None:
-    """Write a codec's folder; ``training`` is the configuration that it was trained with, as plain values.
+    """Write a codec's folder; ``training`` is the configuration that it was trained with, as plain values. ``tiles_seen`` counts
+    the training tiles that the weights have seen, those of the codec that they began as included.
 
     Weights are stored as float16: their rounding is below that of bfloat16 arithmetic.
     """
@@ -158,14 +160,7 @@ def save_codec(
         "encoder": encoder_entry,
         "decoders": {n: store(d, n, training["decoders"][n]) for n, d in decoders.items()},
         "range": {"snr_db": list(training["snr_db"]), "layers": list(training["layers_sent"])},
-        "training": training | {"tiles_seen": _tiles_seen(training)},
+        "training": training | {"tiles_seen": tiles_seen},
         "validation_psnr_db": metrics,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-
-
-def _tiles_seen(training: dict[str, Any]) -> int:
-    """Training tiles that the weights have seen, those of the codec that they began as included."""
-    initial = training.get("initial")
-    before = 0 if initial is None else load_codec(initial).manifest["training"]["tiles_seen"]
-    return int(training["steps"] * training["batch"] + before)

@@ -23,16 +23,18 @@ from djscc.imagery.folders import ImageError
 
 PERCENTILES = (2.0, 98.0)
 _LOW, _HIGH = "DJSCC_SCALING_LOW", "DJSCC_SCALING_HIGH"  # tags of a scaled file, one value for each band
+_TYPE = "DJSCC_SCALING_TYPE"  # and the samples' type before
 
 Samples = NDArray[Any]  # (H, W, bands)
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """For each band the sample values that become grey levels 0 and 255."""
+    """For each band the sample values that become grey levels 0 and 255, and the type of those samples."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         for low, high in zip(self.low, self.high, strict=True):
@@ -45,8 +47,9 @@ class Scaling:
         grey = 255 * (np.where(valid[:, :, None], samples, low).astype(np.float64) - low) / (high - low)
         return np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
 
-    def to_samples(self, grey: NDArray[np.uint8], dtype: Any) -> Samples:
-        """Grey levels back to sample values of type ``dtype``."""
+    def to_samples(self, grey: NDArray[np.uint8]) -> Samples:
+        """Grey levels back to sample values of the type that they had."""
+        dtype = np.dtype(self.dtype)
         low, high = np.array(self.low), np.array(self.high)
         values = low + grey * (high - low) / 255
         if np.issubdtype(dtype, np.integer):
@@ -56,7 +59,8 @@ class Scaling:
 
     def tags(self) -> dict[str, str]:
         """As tags of a file."""
-        return {_LOW: " ".join(f"{v:.9g}" for v in self.low), _HIGH: " ".join(f"{v:.9g}" for v in self.high)}
+        low, high = (" ".join(f"{v:.9g}" for v in values) for values in (self.low, self.high))
+        return {_LOW: low, _HIGH: high, _TYPE: self.dtype}
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,13 @@ class Raster:
             raise ImageError(f"{self.name}: no sample of it is valid, all are outside the scene; choose another file")
         limits = np.percentile(self.samples[self.valid].astype(np.float64), [low, high], axis=0)
         flat = limits[1] <= limits[0]  # a band of one value: any range that holds it
-        return Scaling(tuple(limits[0].tolist()), tuple(np.where(flat, limits[0] + 1, limits[1]).tolist()))
+        high_limits = np.where(flat, limits[0] + 1, limits[1])
+        return Scaling(tuple(limits[0].tolist()), tuple(high_limits.tolist()), self.samples.dtype.name)
 
     def by_range(self, low: float, high: float) -> Scaling:
         """The same range for all bands."""
         count = self.samples.shape[2]
-        return Scaling((low,) * count, (high,) * count)
+        return Scaling((low,) * count, (high,) * count, self.samples.dtype.name)
 
     def grey(self, scaling: Scaling | None = None) -> NDArray[np.uint8]:
         """Grey levels (H, W, bands); uint8 samples are taken as they are unless a scaling is given."""
@@ -145,8 +150,11 @@ def _raster(file: Any, rasterio: Any, name: str, bands: Sequence[int] | None) ->
 def _scaled(tags: dict[str, str], bands: Sequence[int]) -> Scaling | None:
     try:
         low, high = ([float(v) for v in tags[key].split()] for key in (_LOW, _HIGH))
-        return Scaling(tuple(low[b - 1] for b in bands), tuple(high[b - 1] for b in bands))
-    except (KeyError, ValueError, IndexError):  # not there, or not ours
+        kind = np.dtype(tags.get(_TYPE, "float32"))  # files that do not tell it: nothing is lost so
+        if kind.kind not in "uif":
+            return None
+        return Scaling(tuple(low[b - 1] for b in bands), tuple(high[b - 1] for b in bands), kind.name)
+    except (KeyError, TypeError, ValueError, IndexError):  # not there, or not ours
         return None
 
 
@@ -206,7 +214,7 @@ def georeference(received: str | Path, original: str | Path, out: str | Path, re
                 f"{received} has {image.shape[2]} bands, {original} {raster.samples.shape[2]} of {raster.samples.dtype}: there "
                 "is no scaling between them to undo; leave out restore"
             )
-        samples = scaling.to_samples(image, np.uint16 if raster.samples.dtype == np.uint8 else raster.samples.dtype)
+        samples = scaling.to_samples(image)
         scaling = None
     write(out, samples, raster.place, scaling)
 

@@ -15,7 +15,7 @@ from djscc.campaign.sender import FrameSource
 from djscc.channels import ChannelDescription
 from djscc.codec import Codec
 from djscc.imagery import TileSet
-from djscc.link_control.choices import Choice, choices_of_model
+from djscc.link_control.choices import Choice, ControlError, choices_of_model
 from djscc.link_control.controller import Controller, ControllerSettings
 from djscc.link_control.fading_pass import Outcome, Track, compare, make_track
 from djscc.link_control.measured import Measured
@@ -124,8 +124,12 @@ def plot(comparisons: list[Comparison], out: Path) -> None:
         axes = [figure.add_subplot(grid[2 * row + i, 0]) for i in range(2)]
         _over_time(axes[0], axes[1], comparison)
         _outcomes(figure.add_subplot(grid[2 * row : 2 * row + 2, 1]), comparison)
-    figure.savefig(out, dpi=100)
-    plt.close(figure)
+    try:
+        figure.savefig(out, dpi=100)
+    except (OSError, ValueError) as error:  # ValueError: a suffix that is no picture format
+        raise ControlError(f"{out}: cannot be written as a picture ({error})") from error
+    finally:
+        plt.close(figure)
 
 
 def _over_time(above: Any, below: Any, comparison: Comparison) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 BINS = 400
 WIDTH_S = 0.5  # of a bin, at first
-NAMES = 12  # quantities at most; later ones are left out
+NAMES = 16  # quantities at most; later ones are left out
 
 
 class History:

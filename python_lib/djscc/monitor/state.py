@@ -118,7 +118,7 @@ class MonitorState:
             counts["refused"] += 1
             self._note(now, f"frame refused: {_text(message['refused'])}")
         assert self._began is not None
-        self._history.add(now - self._began, values | {"frames": 1.0})
+        self._history.add(now - self._began, {"frames": 1.0} | values)
         self._latest = values | {
             key: _text(message.get(key)) for key in ("scene_id", "codec", "codec_id", "time") if key in message
         }

@@ -102,7 +102,9 @@ def measure(
         raise QualityError(
             f"images of shape {received.shape} cannot be measured against originals of {originals.images.shape}"
         )
-    height, width = received.shape[1:3]
+    height, width, bands = received.shape[1:]
+    if bands not in (1, 3):
+        metrics = tuple(m for m in metrics if m != "lpips")
     for needed, side in (({"ssim", "ms_ssim"}, WINDOW), ({"lpips"}, MINIMUM_SIDE)):
         if needed & set(metrics) and min(height, width) < side:
             raise QualityError(

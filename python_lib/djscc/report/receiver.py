@@ -49,7 +49,8 @@ def receiver_section(runs: Sequence[Run], series: Series, gallery: Gallery) -> s
 
 def _frames_table(frames: Sequence[Mapping[str, Any]]) -> str:
     """Received of sent frames over the plane, with the ratio on the air."""
-    known = all(frame.get("snr_db") is not None for frame in frames)
+    over_pass = any(frame.get("elevation_deg") is not None for frame in frames)  # each frame has its own SNR
+    known = not over_pass and all(frame.get("snr_db") is not None for frame in frames)
     snrs = sorted({frame["snr_db"] for frame in frames}) if known else []
     rows = []
     for ratio in sorted({round(frame["ratio"], 5) for frame in frames}, reverse=True):
