@@ -157,7 +157,7 @@ def tags(at, length, when):
         given.append((at, 'tx_time', pmt.make_tuple(pmt.from_uint64(int(when)), pmt.from_double(when % 1))))
     return [gr.tag_utils.python_to_tag((o, pmt.intern(k), v)) for o, k, v in given]
 # the third comes too late; the last, more than all buffers hold, keeps the sink alive, without which messages are not taken
-plan = [(0.75, 20000), (1.0, 20000), (0.5, 20000), (1.2, 4000000)]
+plan = [(1.75, 20000), (2.0, 20000), (1.5, 20000), (2.2, 4000000)]
 samples = np.concatenate([0.5 * np.exp(2j * np.pi * 0.1 * np.arange(n)) for _, n in plan])
 starts = np.cumsum([0] + [n for _, n in plan])
 all_tags = sum([tags(int(at), n, when) for at, (when, n) in zip(starts, plan)], [])
@@ -166,10 +166,11 @@ told = blocks.message_debug()
 bursts = blocks.vector_source_c(samples, False, 1, all_tags)
 top.connect(bursts, sink)
 heard = blocks.vector_sink_c()
-top.connect(source, blocks.head(8, 1400000), heard)
+slowly, head = blocks.throttle(8, rate), blocks.head(8, 2400000)  # air time goes on as it is heard: the first burst has 1.75 s
+top.connect(source, slowly, head, heard)
 top.msg_connect(sink, 'async_msgs', told, 'store')
 top.start()
-while len(heard.data()) < 1400000: time.sleep(0.1)
+while head.nitems_written(0) < 2400000: time.sleep(0.1)
 until = time.monotonic() + 10
 while told.num_messages() < 3 and time.monotonic() < until: time.sleep(0.1)  # they come in a thread of their own
 top.stop(); top.wait()
@@ -193,8 +194,8 @@ def test_bursts_leave_at_their_time_and_late_ones_not_at_all(tmp_path: Path) -> 
     edges = np.flatnonzero(np.diff(active.astype(int)))
     rising, falling = edges[0::2] + 1, edges[1::2] + 1
     assert (len(rising), len(falling)) == (3, 2), out + err
-    assert begins + rising[2] / RATE == pytest.approx(1.2, abs=3e-6)
-    for start, stop, when in zip(rising[:2], falling, (0.75, 1.0), strict=True):
+    assert begins + rising[2] / RATE == pytest.approx(2.2, abs=3e-6)
+    for start, stop, when in zip(rising[:2], falling, (1.75, 2.0), strict=True):
         assert begins + start / RATE == pytest.approx(when, abs=3e-6)
         assert stop - start == pytest.approx(20_000, abs=3)
     assert out.count("burst_ack") == 2
