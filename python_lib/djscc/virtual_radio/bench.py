@@ -46,10 +46,9 @@ FRAMES = 64 // TILES_PER_FRAME * REPEAT
 DECODER = "lite"
 START_S, END_S = 60.0, 120.0
 GAINS = {"pluto": (-10.0, 70.0), "usrp": (79.75, 74.0)}  # to transmit and to receive
-# Buffers that a radio holds before it loses samples: 1 s on a Pluto (its own 4, 0.26 s, where the overrun is provoked), 4 s and 1 s
-# on a USRP. The programs and the air share one machine's cores.
-BUFFERS = {"pluto": 16, "usrp": 160}
-OVERRUN_BUFFERS = {"pluto": 4, "usrp": 40}
+# Buffers that a radio holds before it loses samples: a Pluto's own 4, 0.26 s; 1 s on a USRP. The programs and the air share one
+# machine's cores.
+BUFFERS = {"pluto": 4, "usrp": 40}
 BUFFER_SIZE: dict[str, tuple[int | None, int | None]] = {"pluto": (65536, None), "usrp": (None, None)}  # send, receive
 ADDRESSES = tuple(f"127.77.{os.getpid() % 250 + 1}.{i}" for i in (1, 2))  # another bench may run beside
 
@@ -138,13 +137,13 @@ class Link:
         self.buffer_size = BUFFER_SIZE[kind]
         folder.mkdir(parents=True, exist_ok=True)
 
-    def air(self, buffers: dict[str, int] = BUFFERS) -> Program:
+    def air(self) -> Program:
         """Start the radios."""
         program = Program(
             f"virtual-{self.kind}",
             *("--radios", 2, "--address", ",".join(ADDRESSES), "--lo-ppm", f"{PPM},0", "--clock-ppm", f"{PPM},0"),
             *("--snr", SNR_DB, "--symbol-rate", self.symbol_rate, f"--transmit-gain={GAINS[self.kind][0]}"),
-            *("--clock", "real", "--buffers", buffers[self.kind], "--json", self.folder / "air.json"),
+            *("--clock", "real", "--buffers", BUFFERS[self.kind], "--json", self.folder / "air.json"),
             log=self.folder / "air.log",
         )
         program.line(lambda line: line.strip() == "ready")
@@ -290,7 +289,7 @@ def numbers_missing(records: list[dict[str, Any]]) -> list[int]:
 
 def overrun_run(link: Link, _: dict[str, Any]) -> dict[str, Any]:
     """The receiver's process is stopped for a while: what its radio cannot hold meanwhile is lost."""
-    air = link.air(OVERRUN_BUFFERS)
+    air = link.air()
     pause_s = 3.0
     try:
         receiver = link.receive("overrun", "--seconds", 25)
@@ -461,7 +460,6 @@ def main(arguments: list[str] | None = None) -> None:
                 "decoder": DECODER,
                 "clock": "real",
                 "buffers": BUFFERS,
-                "buffers_overrun": OVERRUN_BUFFERS,
                 "buffer_size": BUFFER_SIZE,
                 "programs": "one process each, on the cores of one machine",
             },
