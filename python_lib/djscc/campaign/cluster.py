@@ -97,9 +97,8 @@ def run_on_cluster(
                 if client.nthreads():
                     continue  # long parts
                 raise RunError(f"--scheduler {address}: all workers are gone; start some and run it again") from error
-            for future in sorted(
-                finished, key=lambda future: str(future.status) != "finished"
-            ):  # an error ends it: last
+            # those that failed come last: the first of them ends it, and what came is in the log by then
+            for future in sorted(finished, key=lambda future: bool(future.status != "finished")):
                 part = pending.pop(future)
                 collected, effort = future.result()
                 collected.write(log)

@@ -119,10 +119,10 @@ def run_point(
     sink.number_of = FrameCounter()
     _flowgraph(source, sink, channel, settings, point.seed)
     arrived = {record["frame_number"] for record in sink.records}
+    if channel.orbit is not None:  # over a pass each frame has an SNR of its own, which only those that came tell
+        sink.point["snr_db"] = None
     for index in range(len(source)):
         if index not in arrived:
-            if channel.orbit is not None:  # over a pass its SNR is its own, which only frames that came tell
-                sink.point["snr_db"] = None
             sink.number_of = lambda _header, number=index: number  # type: ignore[misc]
             sink.lost(source.header(index))
     return list(sink.records)

@@ -15,6 +15,7 @@ from djscc.channels.orbit import LIGHT_M_S, Pass, find_pass, optional
 from djscc.channels.pass_parameters import Link, Orbit, Station
 from djscc.channels.schema import ChannelError
 from djscc.channels.streams import Float
+from djscc.errors import writing_picture
 
 BOLTZMANN_DBW_K_HZ = -228.5991672
 COSMIC_K, ATMOSPHERE_K = 2.7, 275.0  # ITU-R P.618: sky noise; mean radiating temperature of the atmosphere
@@ -110,10 +111,8 @@ def plot_link_budget(rows: list[LinkRow], path: str | Path, title: str = "") -> 
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.suptitle(title)
-    try:
+    with writing_picture(path, ChannelError):
         figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:  # ValueError: a suffix that is no picture format
-        raise ChannelError(f"{path}: cannot be written as a picture ({error})") from error
 
 
 def _columns(orbit: Orbit, link: Link, elevation_deg: Float, delay_s: Float, symbol_rate: float) -> list[Float]:

@@ -70,38 +70,33 @@ class TrainingConfig:
         raw = read_settings(TrainingConfig, path, changes)
         try:
             config = TrainingConfig(**raw)
-        except TypeError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        try:
             config.check()
-        except ConfigError as error:
+        except (TypeError, ConfigError) as error:
             raise ConfigError(f"{path}: {error}") from error
         return config
 
     def check(self) -> None:
         """Raises ConfigError for what is no configuration, or would train something else than it says."""
+        folders = self.data if isinstance(self.data, dict) else {}
         for key in ("train", "validation"):
-            if not isinstance(self.data, dict) or not isinstance(self.data.get(key), list) or not self.data[key]:
+            if not folders.get(key) or not isinstance(folders[key], list):
                 raise ConfigError(
                     f"data: give lists of folders, data: {{train: [...], validation: [...]}}; {key} is missing"
                 )
-        for name, network in {
-            "encoder": self.encoder,
-            **(self.decoders if isinstance(self.decoders, dict) else {}),
-        }.items():
+        if not self.decoders or not isinstance(self.decoders, dict):
+            raise ConfigError("decoders: give one or more by name, such as {lite: {family: ...}}")
+        for name, network in {"encoder": self.encoder, **self.decoders}.items():
             if not isinstance(network, dict):
                 raise ConfigError(
                     f"{name} is {network!r}: give a family and its options, such as {{family: reference}}"
                 )
-        if not isinstance(self.decoders, dict) or not self.decoders:
-            raise ConfigError("decoders: give one or more by name, such as {lite: {family: ...}}")
         for key, kind in (("snr_db", (int, float)), ("layers_sent", int)):
             limits = getattr(self, key)
             pair = isinstance(limits, list | tuple) and len(limits) == 2 and all(isinstance(v, kind) for v in limits)
             if not pair or limits[0] > limits[1]:
                 raise ConfigError(f"{key} is {limits!r}: give the least and the most, [low, high]")
         low, high = self.layers_sent
-        if not 1 <= low <= high <= self.layers:
+        if low < 1 or high > self.layers:
             raise ConfigError(
                 f"layers_sent is [{low}, {high}], the networks have 1 to {self.layers} layers; give a range of those"
             )

@@ -92,23 +92,16 @@ class BudgetEncoder:
 
     def _by_quality(self, budget: int) -> bytes | None:
         """The best quality that fits, by bisection, steered by the sizes that are known: their logarithm is nearly linear."""
-        fits, too_large = -1, len(self._qualities)
+        fits = max((i for i, data in self._coded.items() if len(data) <= budget), default=-1)
+        too_large = min((i for i in self._coded if i > fits), default=len(self._qualities))
         while too_large - fits > 1:
-            low = max((i for i, data in self._coded.items() if i > fits and len(data) <= budget), default=fits)
-            high = min(
-                (i for i, data in self._coded.items() if i < too_large and len(data) > budget), default=too_large
-            )
-            if (low, high) != (fits, too_large) and low < high:
-                fits, too_large = low, high
-                continue
             middle = (fits + too_large) // 2
             if fits >= 0 and too_large < len(self._qualities):
                 small, large = (math.log(len(self._coded[i])) for i in (fits, too_large))
                 middle = fits + round((math.log(budget) - small) / (large - small) * (too_large - fits))
                 middle = min(max(middle, fits + 1), too_large - 1)
             options = {"quality": self._qualities[middle], **self._options}
-            if middle not in self._coded:  # it is where a better quality takes fewer bytes
-                self._coded[middle] = _encode(self._picture, self.name, options)
+            self._coded[middle] = _encode(self._picture, self.name, options)
             if len(self._coded[middle]) <= budget:
                 fits = middle
             else:

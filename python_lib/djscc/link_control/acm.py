@@ -14,6 +14,7 @@ import numpy as np
 from djscc.campaign.sender import FrameSource
 from djscc.channels import ChannelDescription
 from djscc.codec import Codec
+from djscc.errors import writing_picture
 from djscc.imagery import TileSet
 from djscc.link_control.choices import Choice, ControlError, choices_of_model
 from djscc.link_control.controller import Controller, ControllerSettings
@@ -125,9 +126,8 @@ def plot(comparisons: list[Comparison], out: Path) -> None:
         _over_time(axes[0], axes[1], comparison)
         _outcomes(figure.add_subplot(grid[2 * row : 2 * row + 2, 1]), comparison)
     try:
-        figure.savefig(out, dpi=100)
-    except (OSError, ValueError) as error:  # ValueError: a suffix that is no picture format
-        raise ControlError(f"{out}: cannot be written as a picture ({error})") from error
+        with writing_picture(out, ControlError):
+            figure.savefig(out, dpi=100)
     finally:
         plt.close(figure)
 

@@ -89,7 +89,8 @@ def measure(
     metrics: Iterable[str] = METRICS,
     batch: int = 64,
 ) -> dict[str, NDArray[np.float64]]:
-    """Metrics of (N, H, W, 3) uint8 images against their originals: name to (N,) values.
+    """Metrics of (N, H, W, bands) uint8 images against their originals: name to (N,) values. LPIPS, which is of one and three
+    bands, is left out for others.
 
     Raises QualityError for unequal shapes, images too small for a metric (11 pixels for SSIM, 32 for LPIPS), or an unknown
     metric. ``Originals`` that are kept save what is computed of them alone.

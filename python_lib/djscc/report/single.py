@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from djscc.campaign.plan import parse_ratio
 from djscc.campaign.runlog import RunLog
+from djscc.errors import writing_picture
 from djscc.report.figures import STYLE, semantic_loss
 from djscc.report.loss_model import shown
 from djscc.report.runs import ReportError, load_runs
@@ -43,12 +44,9 @@ def write_figure(
     else:
         figure = satellite_pass(RunLog(runs[0], must_exist=True))
     out = Path(out)
-    try:
+    with writing_picture(out, ReportError), matplotlib.rc_context(STYLE):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context(STYLE):
-            figure.savefig(out, dpi=140, facecolor="white")
-    except (OSError, ValueError) as error:  # ValueError: a suffix that is no picture format
-        raise ReportError(f"{out}: cannot be written as a picture ({error})") from error
+        figure.savefig(out, dpi=140, facecolor="white")
     return out
 
 
