@@ -397,6 +397,20 @@ def test_codecs_beside_the_plan_have_points_of_their_own(tmp_path):
 
 
 @pytest.mark.timeout(300)  # four processes start, one after the other on a busy machine
+def test_writers_of_one_log_do_not_take_each_others_lines_for_torn(tmp_path):
+    def write(number):
+        for i in range(60):
+            RunLog(tmp_path).append({"frame_number": i, "writer": number, "filling": 400_000 * "x"})
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    lines = (tmp_path / "frames.jsonl").read_text().splitlines()
+    assert len(lines) == 240 and all(len(line) > 400_000 for line in lines)
+
+
 def test_a_process_that_is_killed_is_replaced(plan, tmp_path, monkeypatch):
     monkeypatch.setattr("djscc.campaign.parts.PART_TILES", 4)
     plan = dataclasses.replace(plan, limit=16, tiles_per_frame=2, repeat=2)

@@ -7,6 +7,7 @@ a list of its tiles; ``sent/`` and ``received/<point>/`` pictures. A torn last l
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -107,6 +109,8 @@ class RunLog:
                 f"{self.frames}: cannot be opened ({error.strerror}); choose another --run folder"
             ) from error
         try:
+            with suppress(OSError):  # of a file system without locks: a line that another is writing then looks torn
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             # one write, so that several processes may append to one log
