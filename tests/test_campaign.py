@@ -168,6 +168,20 @@ def test_a_tile_that_did_not_arrive_is_grey_and_said_so(codec, landsat):
     assert np.all(sink.latest[1] == 128)
 
 
+def test_a_tile_that_comes_again_with_less_of_it_keeps_its_picture(codec, landsat, tmp_path):
+    tiles = landsat.take(2)
+    header, payload = next(iter(FrameSource(tiles, codec, 4)))
+    sink = FrameSink([codec], tiles, RunLog(tmp_path))
+    sink.accept(exact(header, payload))
+    pictures = sorted((tmp_path / "received").rglob("*.png"))
+    before = [load_image(picture) for picture in pictures]
+    for kept in (0, 0.5):
+        cut_off = exact(header, payload)
+        cut_off.received[round(kept * len(payload)) :] = False
+        sink.accept(cut_off)
+    assert len(before) == 2 and all(map(np.array_equal, before, map(load_image, pictures)))
+
+
 def test_an_unknown_codec_is_refused_and_logged(codec, landsat, tmp_path):
     header, payload = next(iter(FrameSource(landsat.take(1), codec, 4)))
     sink = FrameSink([codec], log=RunLog(tmp_path))

@@ -74,6 +74,8 @@ def test_circular_pass_has_the_wanted_geometry(highest, inclination):
 def test_passes_that_are_not_there():
     with pytest.raises(ChannelError, match=r"inclination_deg: 28.5 .* latitude 49.6"):
         find_pass(Orbit(inclination_deg=28.5))
+    with pytest.raises(ChannelError, match=r"max_elevation_deg: 20.0 cannot be reached over latitude 69.7"):
+        find_pass(Orbit(altitude_km=2000, max_elevation_deg=20.0, station=Station(latitude_deg=69.7)))
     with pytest.raises(ChannelError, match=r"max_elevation_deg: 6.0 cannot be reached over latitude 80"):
         find_pass(Orbit(max_elevation_deg=6.0, station=Station(latitude_deg=80)))
     pytest.importorskip("sgp4")
@@ -188,3 +190,36 @@ def test_level_follows_the_link_and_ends_with_the_pass():
         assert (state.snr_db, state.doppler_hz) == pytest.approx((row.snr_db, row.doppler_hz), rel=0.05)
     quiet = load_channel({"orbit": {**orbit, "time_scale": 10_000.0}, "snr_db": None})
     assert not np.any(SampleChannel(quiet, 50e3, 2, 1.0).push(np.ones(20_000, np.complex64))[-1000:])
+
+
+@pytest.mark.parametrize(
+    ("altitude", "highest", "latitude"),
+    [
+        (600, 6.0, 49.6),
+        (1200, 8.0, 49.6),
+        (2000, 10.0, 49.6),
+        (1200, 15.0, 69.7),
+    ],
+)
+def test_low_and_high_passes_culminate_where_they_should(altitude, highest, latitude):
+    """The Earth's turn moves the culmination by minutes there."""
+    orbit = Orbit(altitude_km=altitude, max_elevation_deg=highest, station=Station(latitude_deg=latitude))
+    flight = find_pass(orbit)
+    assert flight.elevation_deg.max() == pytest.approx(highest, abs=0.02)
+    assert flight.elevation_deg[[0, -1]] == pytest.approx(5.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (lambda a, b: ("ISS", a), "not line 1 of a two-line element set"),
+        (lambda a, b: (b, a), "not line 1"),
+        (lambda a, b: (a, b[:40]), "not line 2"),
+        (lambda a, b: (a, b.replace("1", "9", 1)), "checksum"),
+        (lambda a, b: (a, b[:2] + "00006" + b[7:]), "checksum|two satellites"),
+    ],
+)
+def test_elements_that_are_none_are_named(lines, message):
+    with pytest.raises(ChannelError, match=message):
+        Orbit(tle=lines(*TLE), start="2014-01-21T00:00:00", station=STATION)
+    assert Orbit(tle=(f"  {TLE[0]}", f"{TLE[1]} "), start="2014-01-21T00:00:00", station=STATION).tle == TLE

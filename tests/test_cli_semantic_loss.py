@@ -46,6 +46,16 @@ def test_a_metric_that_is_not_there_is_said(run, capsys):
     assert "metric 'beauty' is not known" in capsys.readouterr().err
     assert main(["fit", str(run), "--metric", "ssim", "--form", "cubic"]) == 1
     assert "form 'cubic' is not known" in capsys.readouterr().err
+    assert main(["fit", str(run), "--metric", "all", "--form", "cubic"]) == 1
+    assert "form 'cubic' is not known" in capsys.readouterr().err
+
+
+def test_a_log_without_originals_says_what_is_needed(tmp_path, capsys):
+    air = write_run(
+        tmp_path / "air", over_the_air=True, channel=None, metrics=(), ratios=(1 / 12,), tiles=3, pictures=0
+    )
+    assert main(["fit", str(air), "--metric", "all"]) == 1
+    assert "no received tile has a metric at a known ratio and SNR; originals are needed" in capsys.readouterr().err
 
 
 def test_links_are_planned_with_models_from_one_file_or_several(model, run, tmp_path, capsys):
@@ -71,17 +81,16 @@ def test_links_are_planned_with_models_from_one_file_or_several(model, run, tmp_
 
 
 def test_single_figures(run, tmp_path, capsys):
-    for kind, out in (("scene", "scene.png"), ("loss", "loss.png")):
-        arguments = ["report", str(run), "--figure", kind, "--out", str(tmp_path / out)]
-        assert main([*arguments, *(("--points", "1/12:5", "1/24:-5") if kind == "scene" else ())]) == 0
-        assert min(Image.open(tmp_path / out).size) > 400
+    square = write_run(tmp_path / "square", ratios=(1 / 24, 1 / 12), tiles=4, pictures=4, metrics=("psnr",))
+    scene = ["report", str(square), "--figure", "scene", "--out"]
+    assert main([*scene, str(tmp_path / "scene.png"), "--points", "1/12:5", "1/24:-5"]) == 0
+    assert main(["report", str(run), "--figure", "loss", "--out", str(tmp_path / "loss.png")]) == 0
+    assert all(min(Image.open(tmp_path / f"{kind}.png").size) > 400 for kind in ("scene", "loss"))
     assert main(["report", str(run), "--figure", "pass", "--out", str(tmp_path / "pass.png")]) == 1
     assert "no frames of a satellite pass" in capsys.readouterr().err
-    assert main(["report", str(run), "--figure", "scene", "--out", str(tmp_path / "x.png"), "--points", "low"]) == 1
+    assert main([*scene, str(tmp_path / "x.png"), "--points", "low"]) == 1
     assert "write it as RATIO:DB" in capsys.readouterr().err
-    assert (
-        main(["report", str(run), "--figure", "scene", "--out", str(tmp_path / "x.cubist"), "--points", "1/12:5"]) == 1
-    )
+    assert main([*scene, str(tmp_path / "x.cubist"), "--points", "1/12:5"]) == 1
     assert "cannot be written as a picture" in capsys.readouterr().err
     other = ["report", str(run), "--figure", "loss", "--series", "other over awgn", "--out", str(tmp_path / "x.png")]
     assert main(other) == 1

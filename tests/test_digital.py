@@ -20,6 +20,9 @@ from djscc.imagery import cut
         (0, "QPSK 2/5", 0.8),
         (4, "QPSK 2/3", 4 / 3),
         (8, "16APSK 3/5", 2.4),
+        (5.2, "8APSK 26/45", 26 / 15),
+        (6.84, "16APSK 5/9", 20 / 9),
+        (18.9, "256APSK 11/15", 88 / 15),
         (30, "256APSK 3/4", 6),
     ],
 )
@@ -31,7 +34,7 @@ def test_below_all_thresholds_nothing_arrives():
     assert best_modcod(-2.86) is None and byte_budget(10_000, -3) == 0
     assert byte_budget(65536, 0) == 65536 * 8 // 10 // 8
     rates = [best_modcod(snr).bits_per_symbol for snr in np.arange(-2.85, 20, 0.25)]
-    assert np.all(np.diff(rates) >= 0) and len(MODCODS) == 44
+    assert np.all(np.diff(rates) >= 0) and len(MODCODS) == 65
 
 
 @pytest.mark.parametrize("count", [1, 5, 64])

@@ -157,3 +157,31 @@ def test_received_bands_are_all_kept_and_find_their_place(tmp_path, bands):
     assert np.array_equal(read(tmp_path / "out.tif").samples, samples)
     if bands > 1:
         assert np.array_equal(scenes._begun(picture, samples.shape), samples)
+
+
+def test_outside_in_one_band_is_outside(tmp_path):
+    samples = np.random.default_rng(1).uniform(100, 3000, (40, 40, 3)).astype(np.float32)
+    samples[:10, :, 2] = -9999
+    write(tmp_path / "a.tif", samples, PLACE, valid=np.ones((40, 40), bool), nodata=-9999)
+    raster = read(tmp_path / "a.tif")
+    assert not raster.valid[:10].any() and raster.valid[10:].all() and min(raster.by_percentiles().low) > 100
+    assert read(tmp_path / "a.tif", bands=[1, 2]).valid.all()
+
+
+@pytest.mark.parametrize("scaled_first", [False, True])
+def test_outside_stays_outside_when_restored(tmp_path, scaled_first):
+    samples = np.random.default_rng(1).integers(7000, 12000, (40, 40, 3)).astype(np.uint16)
+    inside = np.ones((40, 40), bool)
+    inside[:, :15] = False
+    original = tmp_path / "scene.tif"
+    write(original, samples, PLACE, valid=inside, nodata=0)
+    if scaled_first:
+        scale(original, tmp_path / "grey.tif")
+        original = tmp_path / "grey.tif"
+    assert np.array_equal(read(original).valid, inside)
+    Image.fromarray(load_image(original)).save(tmp_path / "received.png")
+    georeference(tmp_path / "received.png", original, tmp_path / "out.tif", restore=True)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert np.array_equal(file.dataset_mask() > 0, inside) and file.dtypes[0] == "uint16"
+        assert file.nodata == (None if scaled_first else 0)
+        assert abs(file.read()[:, inside].mean() - samples[inside].mean()) < 30

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Folders of tiles, and cutting images into tiles."""
 
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -89,3 +91,15 @@ def test_cut_and_paste_give_the_image_back(shape):
 def test_paste_refuses_the_wrong_count():
     with pytest.raises(ValueError, match="that takes 4"):
         paste(np.zeros((3, 8, 8, 3), np.uint8), 16, 16)
+
+
+def test_colours_of_sixteen_bits_are_refused_not_cut(tmp_path):
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + np.full((8, 3), 3000, ">u2").tobytes() for _ in range(8))
+    head = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(png)
+    with pytest.raises(ImageError, match="samples are of 16 bits, not 8"):
+        load_tiles(tmp_path)

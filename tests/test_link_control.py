@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -14,12 +15,21 @@ from djscc.channels import load_channel
 from djscc.cli import main
 from djscc.codec import load_codec
 from djscc.errors import DjsccError
-from djscc.link_control import Choice, ClosedLoop, ControlError, Controller, ControllerSettings, choices_of_model
+from djscc.link_control import (
+    Choice,
+    ClosedLoop,
+    ControlError,
+    Controller,
+    ControllerSettings,
+    choices_of_model,
+    chosen_model,
+)
+from djscc.link_control.acm import run_acm
 from djscc.link_control.choices import ratios_of
 from djscc.link_control.fading_pass import Track, fly, make_track
 from djscc.link_control.measured import Measured
 from djscc.links import MetricsPublisher, Received
-from djscc.semantic_loss import FORMS, LOSSES, FittedModel, Quality
+from djscc.semantic_loss import FORMS, LOSSES, FittedModel, ModelError, Quality
 from djscc.waveform import FrameHeader
 
 CHOICES = [Choice("1/24", 1 / 24, 10.0, 1 / 24), Choice("1/12", 1 / 12, 5.0, 1 / 12), Choice("1/6", 1 / 6, 0.0, 1 / 6)]
@@ -292,3 +302,35 @@ def test_command_acm(tmp_path, capsys, monkeypatch):
     assert [o["name"] for o in result["outcomes"]][-2:] == ["adaptive 90 %", "foreknowledge"]
     assert (tmp_path / "p.png").stat().st_size > 10_000
     assert "good tiles/s" in capsys.readouterr().out
+
+
+def test_safest_is_the_largest_of_those_that_do_at_the_lowest_snr_measured():
+    choices = choices_of_model(model(), 20.0)
+    assert {choice.snr_db for choice in choices} == {-5.0}
+    assert Controller(choices).safest.ratio == pytest.approx(1 / 6)
+
+
+def test_models_of_several_metrics_and_channels(tmp_path, codec):
+    over = {"awgn": {"codec": "adaptive", "channel": "awgn"}, "rician": {"codec": "adaptive", "channel": "rician"}}
+    models = [dataclasses.replace(model(), provenance=about) for about in over.values()]
+    path = tmp_path / "model.json"
+    other = dataclasses.replace(models[0], metric="ssim").to_dict()
+    path.write_text(json.dumps([models[0].to_dict(), other]))
+    assert chosen_model(path, None, codec, None).metric == "psnr"
+    assert chosen_model(path, "ssim", codec, None).metric == "ssim"
+    path.write_text(json.dumps([m.to_dict() for m in models]))
+    assert chosen_model(path, None, codec, "rician").provenance["channel"] == "rician"
+    with pytest.raises(ModelError, match="holds 2 models of metric psnr, codec adaptive, channel any"):
+        chosen_model(path, None, codec, None)
+
+
+def test_good_tiles_are_counted_as_a_frame_holds_them(landsat, codec):
+    def fixed(tiles, per_frame):
+        comparison = run_acm(
+            plane(), model(), codec, landsat.take(tiles), load_channel("awgn").replace(snr_db=15.0), 20.0,
+            tiles_per_frame=per_frame, seconds=5.0,
+        )  # fmt: skip
+        return comparison.outcomes[0].good_tiles_per_s
+
+    assert fixed(4, 64) == pytest.approx(fixed(4, 4))
+    assert fixed(4, 64) < fixed(64, 64) < 1e6 / (4 * 64)

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -34,6 +37,7 @@ from djscc.links import (
 from djscc.links import sockets as links_sockets
 from djscc.links.channel import ChannelProcess
 from djscc.links.keys import KeysError
+from djscc.links.metrics import tiles_of_png
 from djscc.waveform import Modulator, Receiver, WaveformSettings
 
 
@@ -438,3 +442,53 @@ def test_two_ends_with_a_channel_between_each_restarted():
         thread.join(10)
     sender.close()
     assert [number for number, erased in got if erased < 0.01][-5:] == [1, 2, 3, 4, 5], got
+
+
+def test_a_channel_ends_with_the_file_that_it_reads(tmp_path):
+    np.full(5000, 0.3, "<c8").tofile(tmp_path / "a")
+    ends = ["--in", f"file:{tmp_path / 'a'}", "--out", f"file:{tmp_path / 'b'}"]
+    assert main(["channel", *ends, "--snr", "20"]) == 0
+    assert (tmp_path / "b").stat().st_size >= 40_000
+
+
+def test_numbers_that_are_not_finite_are_told_as_unknown():
+    port = free_port()
+    with_nan = {"kind": "info", "snr_db": float("nan"), "of": [{"gain_db": float("inf")}, 1]}
+    publisher = MetricsPublisher(f"tcp://127.0.0.1:{port}")
+    subscriber = MetricsSubscriber(f"tcp://127.0.0.1:{port}")
+    received, until = None, time.monotonic() + 10
+    while received is None and time.monotonic() < until:
+        publisher.publish(with_nan)
+        received = subscriber.receive(0.1)
+    publisher.close()
+    subscriber.close()
+    assert received.message["snr_db"] is None and received.message["of"] == [{"gain_db": None}, 1]
+
+
+def test_a_png_that_claims_to_be_huge_is_no_picture():
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    body = b"IHDR" + head
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    assert tiles_of_png(png, (1, 64, 64, 3)) is None
+
+
+def test_receive_ends_with_a_link_that_cannot_be(tmp_path):
+    """Also where it waits for a number of frames."""
+    port, stop = free_port(), threading.Event()
+
+    def speak():
+        with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.bind(f"tcp://127.0.0.1:{port}")
+            while not stop.is_set():
+                with contextlib.suppress(zmq.Again):
+                    socket.send(b"12345", zmq.NOBLOCK)
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=speak, daemon=True)
+    thread.start()
+    command = [sys.executable, "-m", "djscc.cli", "receive", "--source", f"zmq:tcp://127.0.0.1:{port}", "--frames", "3"]
+    done = subprocess.run([*command, "--run", str(tmp_path / "r")], capture_output=True, text=True, timeout=60)
+    stop.set()
+    thread.join(5)
+    assert done.returncode == 1 and "error" in done.stderr

@@ -167,6 +167,7 @@ def test_task_results_and_metrics_over_time():
         {"kind": "what"},
         {"kind": "frame", "header": {**header().to_dict(), "tiles_total": 65535, "tile_height": 4096}},
         {"kind": "frame", "frame_number": 10**30, "overruns": 1e300, "sequence": -5},
+        {"kind": "frame", "snr_est_db": 1.7e308, "tiles": [{"psnr_db": 1.7e308}, {"psnr_db": 1.7e308}]},
     ],
 )
 def test_odd_messages_do_no_harm(odd):

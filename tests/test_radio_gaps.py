@@ -70,3 +70,19 @@ def test_an_overrun_of_unknown_size_marks_the_frames_that_it_may_have_hit(sent):
 def test_a_gap_has_a_length():
     with pytest.raises(WaveformError, match="0 samples lost"):
         Receiver().skip(0)
+
+
+@pytest.mark.parametrize("beyond", [-2000, 2000, 60_000])
+def test_a_gap_over_the_end_of_a_frame_is_booked_to_what_it_hit(sent, beyond):
+    """Two frames; a gap from within the first to before, or beyond, the beginning of the second."""
+    _, samples, guard = sent
+    stream = noisy(np.concatenate([samples[0], samples[1], guard]))
+    at = samples[0].size * 3 // 4
+    lost = samples[0].size - at + beyond
+    receiver = Receiver()
+    got = receiver.push(stream[:at]) + receiver.skip(lost) + receiver.push(stream[at + lost :]) + receiver.flush()
+    first = got[0].report
+    assert got[0].header.frame_number == 0 and first.overruns == 1
+    assert first.lost_samples == pytest.approx(min(lost, samples[0].size - at), abs=500)
+    if len(got) > 1:
+        assert got[1].report.lost_samples <= max(beyond, 0)

@@ -10,10 +10,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import yaml
 from djscc.campaign import RunError, RunLog
+from djscc.imagery import load_image
 from djscc.report import ReportError, write_report
 from djscc.report.receiver import _frames_table
-from djscc.report.runs import ratio_text
+from djscc.report.runs import Run, ratio_text
+from djscc.report.scene import scene, whole
 from PIL import Image
 from synthetic_runs import RATIOS, SNRS, write_run
 
@@ -257,3 +260,52 @@ def test_folders_without_a_run_are_named(tmp_path):
 )
 def test_ratios_read_as_people_write_them(ratio, text):
     assert ratio_text(ratio) == text
+
+
+def test_a_receiver_alone_does_not_say_what_was_sent(tmp_path):
+    run = write_run(
+        tmp_path / "air", over_the_air=True, channel=None, metrics=(), ratios=(1 / 12,), tiles=3, pictures=0
+    )
+    settings = yaml.safe_load((run / "run.yaml").read_text())
+    settings["settings"]["source"] = "pluto:ip:192.168.2.1"
+    (run / "run.yaml").write_text(yaml.safe_dump(settings))
+    frames = [json.loads(line) for line in (run / "frames.jsonl").read_text().splitlines()]
+    for frame, lost in zip(frames, (3, -3, 0, 0, 0), strict=True):
+        frame["lost_samples"] = lost
+    (run / "frames.jsonl").write_text("".join(json.dumps(frame) + "\n" for frame in frames))
+    page = Page(write_report([run], tmp_path / "out").read_text())
+    assert "5 frames arrived; how many were sent, a receiver alone cannot know" in page.words
+    assert "5 / 5" not in page.words and "lost or doubled 6 samples" in page.words
+    settings["settings"]["prbs"] = True
+    (run / "run.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(ReportError, match="a run of test frames"):
+        write_report([run], tmp_path / "out")
+
+
+def test_decisions_of_points_half_a_db_apart_are_not_mixed(tmp_path):
+    snrs = (0.5, 1.5, 2.5, 3.5)
+    run = write_run(tmp_path / "run", ratios=(1 / 12,), snrs=snrs, metrics=("accuracy",), tiles=10, pictures=0)
+    page = Page(write_report([run], tmp_path / "out").read_text())
+    assert "10 tiles a point" in page.words
+
+
+def test_pictures_of_repeated_frames_are_found(tmp_path):
+    run = Run(write_run(tmp_path / "run", ratios=(1 / 12,), snrs=(5.0,), tiles=2, pictures=2), {}, [], [])
+    point = next((run.folder / "received").iterdir())
+    tile = {"point": point.name, "index": 1, "frame_number": 7}
+    assert run.received_picture(tile).is_file()
+    point.rename(point.with_name(f"{point.name}_f00007"))
+    assert run.received_picture(tile).is_file()
+
+
+def test_a_scene_is_drawn_of_all_its_tiles_or_not_at_all(tmp_path):
+    log = RunLog(write_run(tmp_path / "run", ratios=(1 / 12,), snrs=(5.0,), tiles=4, pictures=4))
+    record = next(log.records())
+    assert scene(log, [(1 / 12, 5.0)]).axes
+    sent = [load_image(log.folder / "sent" / f"{i:05d}.png") for i in range(4)]
+    side = len(sent[0])
+    drawn = whole(log.folder / "sent", 4, lost={2})
+    assert np.array_equal(drawn[:side, side:], sent[1]) and (drawn[side:, :side] == 128).all()
+    (log.folder / "received" / record["point"] / "00003.png").unlink()
+    with pytest.raises(ReportError, match="3 pictures of 4 tiles; run the campaign with pictures: 4"):
+        scene(log, [(1 / 12, 5.0)])

@@ -248,3 +248,46 @@ def test_fits_repeat_exactly():
     tiles = tile_records(metrics=("lpips",), tiles=8)
     first, second = (fit_metric(tiles, "lpips", forms=["two_distortions"], resamples=5, seed=7) for _ in range(2))
     assert first.to_dict() == second.to_dict()
+
+
+def test_a_lone_tile_does_not_outweigh_the_others():
+    tiles = tile_records(metrics=("lpips",), tiles=16, ratios=(1 / 24,))
+    lone = {**tiles[0], "snr_db": 2.0, "lpips": 0.9}
+    cells = collect([*tiles, lone], loss_of_metric("lpips"))
+    alone = int(np.argmin(cells.tiles))
+    assert cells.tiles[alone] == 1 and np.isnan(cells.standard_error[alone])
+    assert cells.sigma[alone] > 2 * np.delete(cells.sigma, alone).max()
+
+
+def test_metrics_without_loss_do_not_choose_the_form():
+    tiles = tile_records(metrics=("psnr", "ssim"), tiles=16)
+    alone = fit_run_logs(tiles, ["psnr", "ssim"], forms=["rate_hill", "two_distortions"], resamples=2)
+    for tile in tiles:
+        tile["ms_ssim"] = 1.0
+    with_it = fit_run_logs(tiles, ["psnr", "ssim", "ms_ssim"], forms=["rate_hill", "two_distortions"], resamples=2)
+    assert with_it.unified == alone.unified == "two_distortions"
+    assert with_it.scores == pytest.approx(alone.scores)
+
+
+def test_a_stray_series_does_not_hinder_the_others():
+    tiles = tile_records(metrics=("psnr",), tiles=4)
+    stray = {
+        "codec_id": "deadbeef",
+        "received": True,
+        "refused": "unknown",
+        "index": 0,
+        "ratio": 0.1,
+        "snr_est_db": 3.0,
+    }
+    assert [str(fit.series) for fit in fit_run_logs([*tiles, stray], "psnr", resamples=2).fits] == [
+        "adaptive over awgn"
+    ]
+    with pytest.raises(FitError, match="form 'cubic' is not known"):
+        fit_run_logs(tiles, forms=["cubic"])
+
+
+def test_better_than_one_grey_level_counts_in_the_mean():
+    tile = {"codec": "c", "channel": "a", "ratio": 0.1, "snr_db": 0.0}
+    records = [tile | {"index": i, "psnr_db": psnr} for i, psnr in enumerate((53.7, 53.2, 40.0, 36.0))]
+    loss = loss_of_metric("psnr")
+    assert loss.value(float(collect(records, loss).loss[0])) == pytest.approx(np.mean([53.7, 53.2, 40.0, 36.0]))

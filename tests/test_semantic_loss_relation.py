@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from djscc.semantic_loss import FitError, fit_metric, relate, relations
+from djscc.semantic_loss.relation import common_points
 from synthetic_runs import tile_records
 
 
@@ -40,3 +41,11 @@ def test_pairs_and_too_few_points():
     with pytest.raises(FitError, match="6 points hold both psnr and ssim; at least 8"):
         relate(*few)
     assert relations(few) == []
+
+
+def test_frames_of_a_pass_are_paired_each_with_itself():
+    snrs = tuple(np.linspace(0, 1, 41).tolist())  # several within a tenth of a dB
+    first = fit(tile_records(tiles=4, ratios=(1 / 12, 1 / 24), snrs=snrs), "psnr")
+    second = fit(tile_records(tiles=4, ratios=(1 / 12, 1 / 24), snrs=snrs), "ssim")
+    indices = common_points(first.cells, second.cells)
+    assert all(np.array_equal(index, np.arange(82)) for index in indices)

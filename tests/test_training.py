@@ -17,7 +17,9 @@ from djscc.codec import CodecError, load_codec
 from djscc.codec.networks import AdaptiveDecoder, AdaptiveEncoder, multiply_adds, normalise_power
 from djscc.codec.optimiser import learning_rate
 from djscc.codec.training import Model, train
+from djscc.codec.training_channel import draw
 from djscc.codec.training_config import ConfigError, TrainingConfig
+from PIL import Image
 from safetensors.torch import load_file
 
 
@@ -32,6 +34,28 @@ def test_it_learns_and_the_codec_loads(config, tmp_path):
     assert [line["step"] for line in curve] == [8, 16, 24]
     assert curve[-1]["ground/8@10dB"] > curve[0]["ground/8@10dB"] + 1
     assert load_codec(folder).name == "tiny"
+
+
+def test_it_trains_on_tiles_of_any_size(config, tmp_path, landsat):
+    for i, tile in enumerate(landsat.images[:16]):
+        (tmp_path / "tiles").mkdir(exist_ok=True)
+        Image.fromarray(tile[:50, :61]).save(tmp_path / "tiles" / f"{i:02d}.png")
+    data = {"train": [str(tmp_path / "tiles")], "validation": [str(tmp_path / "tiles")]}
+    odd = dataclasses.replace(config, data=data, steps=2, validate_every=2)
+    codec = load_codec(train(odd, tmp_path / "run", progress=False))
+    assert codec.encode(landsat.images[:1, :50, :61], 4).shape == (1, 4 * 7 * 8)
+
+
+def test_draws_are_spread_over_the_batch(config):
+    plan = draw(dataclasses.replace(config, batch=64, snr_db=(0, 64)), torch.Generator().manual_seed(1))
+    assert np.array_equal(np.sort(plan.snr_db.numpy().astype(int)), np.arange(64))
+    counts = np.bincount(plan.sent.numpy(), minlength=9)[2:9]
+    share = np.log(np.arange(3, 10) / np.arange(2, 9)) / np.log(9 / 2)
+    assert np.abs(counts - 64 * share).max() <= 1.01
+
+
+def test_multiply_adds_of_linear_layers_over_tokens():
+    assert multiply_adds(torch.nn.Linear(64, 128), torch.rand(1, 49, 64)) == 49 * 64 * 128
 
 
 def test_it_trains_over_described_channels(config, tmp_path):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_TILE_PIXELS = 1 << 20  # a header may claim any size: refuse what would fill the memory
 SAVE_EVERY_S = 2.0  # between writes of an image whose tiles are still coming
+FOLDERS = 8  # of tile pictures, whose erased shares are remembered
 MISSING = 128  # grey level of what did not arrive
 _originals: BoundedCache[Originals] = BoundedCache(256 << 20, lambda kept: 30 * kept.images.nbytes)
 
@@ -88,6 +89,7 @@ class FrameSink:
         self.scenes = Scenes()
         self._unsaved: dict[str, NDArray[np.uint8]] = {}
         self._saved_at = -SAVE_EVERY_S
+        self._least_erased: OrderedDict[str, NDArray[np.float32]] = OrderedDict()  # of the tile pictures of a folder
         self.records: deque[dict[str, Any]] = deque(maxlen=keep)
         self.observers: list[Observer] = []  # called with each frame, its record and its tiles, once it is logged
 
@@ -280,10 +282,23 @@ class FrameSink:
                 whole = header.tile_index + header.tile_count == header.tiles_total
                 self._save_scene(folder, image, whole)
             else:
-                for entry, tile in zip(entries, tiles, strict=True):
-                    if entry["index"] < self.pictures:
-                        self.log.save_picture(tile, "received", folder, f"{entry['index']:05d}")
+                self._save_tiles(folder, header.tiles_total, entries, tiles)
         return entries
+
+    def _save_tiles(
+        self, folder: str, count: int, entries: Sequence[Mapping[str, Any]], tiles: NDArray[np.uint8]
+    ) -> None:
+        """Write tiles that make no image one by one; where a tile comes again, what holds more of it stays."""
+        assert self.log is not None
+        least = self._least_erased.setdefault(folder, np.full(count, 2, np.float32))
+        self._least_erased.move_to_end(folder)
+        while len(self._least_erased) > FOLDERS:
+            self._least_erased.popitem(last=False)
+        for entry, tile in zip(entries, tiles, strict=True):
+            index, erased = entry["index"], entry["erased"]
+            if index < self.pictures and erased <= least[index]:
+                self.log.save_picture(tile, "received", folder, f"{index:05d}")
+                least[index] = erased
 
     def _judge(
         self, header: FrameHeader, tiles: NDArray[np.uint8], originals: TileSet | None, entries: list[dict[str, Any]]

@@ -68,12 +68,12 @@ class AmplifierStage(Stage):
 class IqStage(Stage):
     """I/Q imbalance, y = x + image x* scaled to keep the wanted part, and a constant (or leaked carrier).
 
-    With gain imbalance g = 10^(dB/20) and phase error p, direct = (1 + g e^(-jp)) / 2 and image = (1 - g e^(jp)) / 2 up to
-    the common scale; the image rejection is |direct / image|^2.
+    With g = 10^(-dB/20), the gain of Q over that of I, and phase error p, direct = (1 + g e^(-jp)) / 2 and
+    image = (1 - g e^(jp)) / 2 up to the common scale; the image rejection is |direct / image|^2.
     """
 
     def __init__(self, radio: FrontEnd, power: float) -> None:
-        skew = 10 ** (radio.iq_gain_db / 20) * np.exp(1j * np.radians(radio.iq_phase_deg))
+        skew = 10 ** (-radio.iq_gain_db / 20) * np.exp(1j * np.radians(radio.iq_phase_deg))
         self._image = np.complex64((1 - skew) / (1 + np.conj(skew)))
         self._constant = np.complex64(0 if radio.dc_dbc is None else np.sqrt(power * 10 ** (radio.dc_dbc / 10)))
 

@@ -36,7 +36,7 @@ class FrontEnd:
     """What a radio's analogue side and its converter do to a signal."""
 
     iq_gain_db: float = 0.0
-    """Gain of I over Q."""
+    """Gain of I over Q in dB."""
     iq_phase_deg: float = 0.0
     """Departure of I and Q from a right angle."""
     dc_dbc: float | None = None

@@ -40,7 +40,7 @@ class Trajectory(Protocol):
 
 
 class CircularOrbit:
-    """A circular orbit that culminates at time 0, ``offset`` radians of arc aside of the station."""
+    """A circular orbit that passes ``offset`` radians of arc aside of the station at time 0, near its culmination."""
 
     def __init__(self, orbit: Orbit, station: Station, offset: float) -> None:
         self._latitude, self._station_radius = np.radians(station.latitude_deg), EARTH_RADIUS_M + station.altitude_m
@@ -158,8 +158,8 @@ def find_pass(orbit: Orbit) -> Pass:
     station = orbit.station
     if orbit.tle is None:
         trajectory: Trajectory = _circle_with_culmination(orbit, station)
-        reach = 0.3 * _period_s(orbit)
-        return _between(trajectory, orbit, -reach, 0.0, reach)
+        reach, (top, _) = 0.3 * _period_s(orbit), _culmination(trajectory, _period_s(orbit))
+        return _between(trajectory, orbit, top - reach, top, top + reach)
     trajectory = propagated = TleOrbit(orbit, station)
     reach = 0.3 * propagated.period_s
     time = np.arange(0, orbit.search_h * 3600, 20.0)
@@ -214,20 +214,30 @@ def _circle_with_culmination(orbit: Orbit, station: Station) -> CircularOrbit:
     wanted = np.radians(orbit.max_elevation_deg)
     ratio = (EARTH_RADIUS_M + station.altitude_m) / (EARTH_RADIUS_M + orbit.altitude_km * 1e3)
     aside = np.arccos(ratio * np.cos(wanted)) - wanted  # central angle, were the Earth not to turn
-    near = np.linspace(-0.05, 0.05, 1001) * _period_s(orbit)  # the Earth's turn moves the culmination away from time 0
+    period = _period_s(orbit)
 
     def excess(offset: float) -> float:
-        return float(elevation(CircularOrbit(orbit, station, offset), near).max()) - orbit.max_elevation_deg
+        return _culmination(CircularOrbit(orbit, station, offset), period)[1] - orbit.max_elevation_deg
 
     if orbit.max_elevation_deg > 89.5:
         return CircularOrbit(orbit, station, 0.0)
     near_side, far_side = 0.3 * aside, 1.7 * aside
-    if not excess(near_side) > 0 > excess(far_side):
+    if not excess(near_side) > 0 > excess(far_side):  # at high latitudes its way over the pole may be nearer than abeam
         raise ChannelError(
             f"orbit.max_elevation_deg: {orbit.max_elevation_deg!r} cannot be reached over latitude {station.latitude_deg:g} at an "
             f"inclination of {orbit.inclination_deg:g}. Change one of the three, or give a TLE."
         )
     return CircularOrbit(orbit, station, brentq(excess, near_side, far_side, xtol=1e-7))
+
+
+def _culmination(trajectory: Trajectory, period: float) -> tuple[float, float]:
+    """Time in s and elevation in degrees of a circle's highest point; the Earth's turn moves it away from time 0."""
+    time = np.linspace(-0.25, 0.25, 201) * period
+    for _ in range(2):  # the second time around the highest of the first
+        height = elevation(trajectory, time)
+        top = time[np.argmax(height)]
+        time = top + np.linspace(-1, 1, 401) * (time[1] - time[0])
+    return float(top), float(height.max())
 
 
 def _period_s(orbit: Orbit) -> float:

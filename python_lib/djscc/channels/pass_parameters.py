@@ -61,6 +61,7 @@ class Orbit:
         require(known, "precompensation", self.precompensation, suggest(self.precompensation, PRECOMPENSATION))
         if self.tle is not None:
             require(self.start is not None, "start", self.start, 'A TLE needs a start, e.g. "2026-03-01T12:00:00".')
+            object.__setattr__(self, "tle", checked_tle(self.tle))
         if self.start is not None:
             try:
                 datetime.fromisoformat(self.start)
@@ -93,3 +94,21 @@ class Link:
         if self.exceeded_percent is not None:
             inside = 0.001 <= self.exceeded_percent <= 50
             require(inside, "exceeded_percent", self.exceeded_percent, "P.618 holds from 0.001 to 50 percent.")
+
+
+def checked_tle(lines: tuple[str, str]) -> tuple[str, str]:
+    """The two lines of a set of elements without blanks around them; ChannelError for what is none, by its own checksums."""
+    first, second = (line.strip() for line in lines)
+    for number, line in (("1", first), ("2", second)):
+        shape = len(line) == 69 and line.isascii() and line[:2] == f"{number} " and line[68].isdigit()
+        if not shape:
+            raise ChannelError(
+                f"tle: {line!r} is not line {number} of a two-line element set. Give both lines of 69 characters, without the name."
+            )
+        if sum(int(c) if c.isdigit() else c == "-" for c in line[:68]) % 10 != int(line[68]):
+            raise ChannelError(
+                f"tle: the checksum of {line!r} does not fit. A character was changed; copy the line again."
+            )
+    if first[2:7] != second[2:7]:
+        raise ChannelError(f"tle: lines of two satellites, {first[2:7]} and {second[2:7]}. Give both lines of one.")
+    return first, second

@@ -28,6 +28,7 @@ def add_commands(commands: Any) -> None:
         "--wanted", type=options.number, required=True, metavar="Q", help="quality to reach, such as 30 (dB)"
     )
     acm.add_argument("--metric", default="psnr", help="psnr, ssim, ms_ssim, lpips or mse (default: psnr)")
+    acm.add_argument("--model-channel", metavar="NAME", help="over which channel, where it holds models over several")
     acm.add_argument("--channel", default="leo-600km-x-band", metavar="NAME", help="default: leo-600km-x-band")
     acm.add_argument("--fading", metavar="NAME", help="take the fading of this channel")
     acm.add_argument("--snr", type=options.decibels, metavar="DB", help="mean Es/N0, or the largest of the pass")
@@ -62,14 +63,17 @@ def run_acm(arguments: argparse.Namespace) -> int:
     from djscc.channels import load_channel
     from djscc.codec import load_codec
     from djscc.imagery import load_tiles
-    from djscc.link_control import ControlError, ControllerSettings
+    from djscc.link_control import ControlError, ControllerSettings, chosen_model
     from djscc.link_control.acm import SNR_DB, plot, run_acm
-    from djscc.link_control.choices import RATIOS, ratios_of
+    from djscc.link_control.choices import offered_ratios, ratios_of
     from djscc.link_control.measured import METRICS, measure_plane
     from djscc.quality import METRICS as MEASURED
-    from djscc.semantic_loss import FittedModel, loss_of_metric
+    from djscc.semantic_loss import loss_of_metric
 
-    model = None if arguments.model is None else FittedModel.load(arguments.model, metric=arguments.metric)
+    codec = load_codec(arguments.codec, arguments.decoder)
+    model = None
+    if arguments.model is not None:
+        model = chosen_model(arguments.model, arguments.metric, codec, arguments.model_channel)
     loss = loss_of_metric(arguments.metric)
     if loss.metric not in (*METRICS, *MEASURED):
         raise ControlError(f"--metric {arguments.metric}: choose one of psnr, mse, ssim, ms_ssim, lpips")
@@ -83,9 +87,8 @@ def run_acm(arguments: argparse.Namespace) -> int:
     if arguments.snr is not None:
         channel = channel.replace(snr_db=arguments.snr)
     fading = None if arguments.fading is None else load_channel(arguments.fading)
-    codec = load_codec(arguments.codec, arguments.decoder)
     tiles = load_tiles(resolve_data(arguments.data)).take(arguments.limit)
-    ratios = RATIOS if model is None else ratios_of(codec, model)
+    ratios = offered_ratios(codec) if model is None else ratios_of(codec, model)
     measured = measure_plane(codec, tiles, ratios, SNR_DB, loss, arguments.seed)
     comparison = run_acm(
         measured,

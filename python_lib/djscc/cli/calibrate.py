@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from djscc.cli import options
 from djscc.cli.radio import add_radio, radio_settings
 from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
-from djscc.radio.calibration import LevelMeter, Measurement, SimulatedBench, calibrate
-from djscc.radio.prbs import TestFrames, TestSink
-from djscc.waveform import WaveformSettings
+
+if TYPE_CHECKING:
+    from djscc.radio.calibration import Measurement
+    from djscc.waveform import WaveformSettings
 
 START_DB = 30.0  # receiver gain where none is given
 WAIT_S = 5.0  # for the last frame
@@ -62,6 +63,9 @@ def add_commands(commands: Any) -> None:
 
 
 def run_calibrate(arguments: argparse.Namespace) -> int:
+    from djscc.radio.calibration import SimulatedBench, calibrate
+    from djscc.waveform import WaveformSettings
+
     radio = radio_settings(arguments)
     rate, samples_per_symbol = radio.waveform
     settings = WaveformSettings(rate, samples_per_symbol)
@@ -123,6 +127,8 @@ class _RadioBench:
     def measure(self, transmit_gain: float, receive_gain: float) -> Measurement:
         """Send and receive with these gains."""
         from djscc.campaign.points import gnuradio_module
+        from djscc.radio.calibration import LevelMeter, Measurement
+        from djscc.radio.prbs import TestFrames, TestSink
 
         meter, taker = LevelMeter(), TestSink(settings=self._settings)
         gnuradio_module().radio_bench(

@@ -111,6 +111,7 @@ def checks() -> list[tuple[str, bool, Callable[[], tuple[bool, str]]]]:
         ("torch", True, lambda: _module("torch", pip)),
         ("scipy", True, lambda: _module("scipy", pip)),
         ("zmq", True, lambda: _module("zmq", pip)),
+        *((name, True, lambda name=name: _module(name, pip)) for name in ("safetensors", "matplotlib", "tqdm")),
         ("codecs", True, _codecs),
         ("GNU Radio", True, _gnuradio),
         (
@@ -130,6 +131,8 @@ def checks() -> list[tuple[str, bool, Callable[[], tuple[bool, str]]]]:
         ("tasks", False, _tasks),
         ("classifiers (timm)", False, _timm),
         ("orbits (sgp4)", False, lambda: _module("sgp4", "pip install 'djscc[orbit]'")),
+        ("GeoTIFF (rasterio)", False, lambda: _module("rasterio", "pip install 'djscc[geo]'")),
+        ("clusters (Dask)", False, lambda: _module("distributed", "pip install 'djscc[cluster]'")),
         ("attenuation (itur)", False, lambda: _module("itur", "pip install 'djscc[orbit]'")),
     ]
 
@@ -142,7 +145,10 @@ def _program(name: str, remedy: str) -> tuple[bool, str]:
 def run_doctor(arguments: argparse.Namespace) -> int:
     result, failed = {}, False
     for name, needed, check in checks():
-        good, text = check()
+        try:
+            good, text = check()
+        except ImportError as error:  # of what another line names
+            good, text = False, str(error)
         failed |= needed and not good
         result[name] = {"ok": good, "needed": needed, "detail": text}
         print(f"{'ok     ' if good else 'MISSING' if needed else 'absent '} {name:<20} {text}")

@@ -72,7 +72,10 @@ def add_commands(commands: Any) -> None:
         metavar="Q",
         help="the quality to reach, in the model's metric, such as 32 (dB of PSNR)",
     )
-    loop.add_argument("--metric", metavar="NAME", help="which of the file's models, where it holds several")
+    loop.add_argument(
+        "--metric", metavar="NAME", help="of which metric, where the file holds several models (default: psnr)"
+    )
+    loop.add_argument("--model-channel", metavar="NAME", help="over which channel, where it holds models over several")
     loop.add_argument(
         "--feedback",
         default="tcp://127.0.0.1:5557",

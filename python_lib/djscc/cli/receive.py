@@ -211,7 +211,8 @@ class _Run:
                         item = next(items, End())
                     except DjsccError as error:  # what was read before it still counts
                         self.problem, item = error, End()
-                    last = isinstance(item, End) and not (source.live and self._goes_on(source))
+                    goes_on = self.problem is None and source.live and self._goes_on(source)
+                    last = isinstance(item, End) and not goes_on
                     self.at_end = last and not source.live
                     if not source.live and seconds is not None and isinstance(item, np.ndarray):
                         left = max(round(seconds * self._settings.sample_rate) - receiver.position, 0)

@@ -137,7 +137,7 @@ def run_campaign(arguments: argparse.Namespace) -> int:
 
 
 def run_fit(arguments: argparse.Namespace) -> int:
-    from djscc.semantic_loss import fit_run_logs
+    from djscc.semantic_loss import FitError, fit_run_logs
     from djscc.semantic_loss.tables import report_text
 
     tiles = [tile for run in arguments.runs for tile in RunLog(run, must_exist=True).tiles()]
@@ -149,6 +149,11 @@ def run_fit(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         provenance={"runs": [Path(run).resolve().name for run in arguments.runs], "djscc": __version__},
     )
+    if not report.fits:
+        raise FitError(
+            f"{', '.join(arguments.runs)}: no received tile has a metric at a known ratio and SNR; originals are needed "
+            "(transmit --log and djscc log), or a campaign"
+        )
     print(report_text(report))
     options.write_json(arguments.json, report.to_dict())
     return 0 if any(fit.model for fit in report.fits) else 1

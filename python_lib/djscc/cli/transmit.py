@@ -175,6 +175,7 @@ def _loop(arguments: argparse.Namespace, frames: Frames) -> ClosedLoop | None:
         arguments.feedback,
         options.security(arguments),
         metric=arguments.metric,
+        channel=arguments.model_channel,
         reliability=arguments.reliability,
     )
 

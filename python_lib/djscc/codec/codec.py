@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from djscc.codec.networks import normalise_power
+from djscc.codec.networks import normalise_power, pad_to_patch
 from djscc.codec.rate import RATE_FILE, RateModel
 from djscc.errors import DjsccError
 
@@ -160,8 +160,4 @@ class Codec:
 
     def _to_image(self, tiles: NDArray[np.uint8]) -> Tensor:
         image = torch.from_numpy(np.ascontiguousarray(tiles)).to(self.device).permute(0, 3, 1, 2).float() / 255
-        _, _, height, width = image.shape
-        pad = (-width % self.patch, -height % self.patch)
-        if any(pad):
-            image = F.pad(image, (0, pad[0], 0, pad[1]), mode="replicate")
-        return image.contiguous(memory_format=torch.channels_last)
+        return pad_to_patch(image, self.patch).contiguous(memory_format=torch.channels_last)

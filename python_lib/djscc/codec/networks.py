@@ -38,6 +38,13 @@ def normalise_power(symbols: Tensor, kept: Tensor | None = None) -> Tensor:
     return symbols.float() * torch.rsqrt(power + 1e-9)[:, None, None, None, None]
 
 
+def pad_to_patch(image: Tensor, patch: int) -> Tensor:
+    """Continue (B, bands, H, W) by its last row and column to sides that are multiples of ``patch``."""
+    height, width = image.shape[2:]
+    missing = (0, -width % patch, 0, -height % patch)
+    return F.pad(image, missing, mode="replicate") if any(missing) else image
+
+
 class Modulation(nn.Module):
     """Scale and shift of feature maps by a few numbers that hold for the whole image (FiLM, Perez et al. 2018)."""
 
@@ -184,7 +191,8 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
         if isinstance(layer, nn.ConvTranspose2d):
             raise TypeError("count transposed convolutions from their input size")
         weight: Tensor = layer.weight  # type: ignore[assignment]
-        total += output.numel() // output.shape[1] * math.prod(weight.shape)
+        channels = output.shape[-1 if isinstance(layer, nn.Linear) else 1]
+        total += output.numel() // channels * math.prod(weight.shape)
 
     hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     try:

@@ -69,8 +69,9 @@ def start_from(model: Model, name: str) -> None:
 
 
 def encode(encoder: nn.Module, image: Tensor, plan: Draw, bf16: bool) -> Tensor:
-    """Run an encoder and normalise the power of the layers sent: (B, layers, h, w, 2)."""
+    """Run an encoder and normalise the power of the layers sent: (B, layers, h, w, 2). Images are padded to whole patches."""
     device = image.device
+    image = networks.pad_to_patch(image, encoder.patch)  # type: ignore[arg-type]
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         symbols = encoder(image, plan.sent.to(device), plan.told_db.to(device), plan.told.to(device))
     kept = (torch.arange(symbols.shape[1], device=device)[None] < plan.sent.to(device)[:, None]).float()
@@ -163,7 +164,7 @@ def validate(model: Model, images: Tensor, config: TrainingConfig, device: torch
             received, reliability = transmit(encode(model.encoder, image, plan, bf16), plan, None, generator)
             for name, decoder in model.decoders.items():
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    decoded = decoder(received, reliability)
+                    decoded = decoder(received, reliability)[:, :, : image.shape[2], : image.shape[3]]
                 errors = mse((decoded.float().clamp(0, 1) * 255).round() / 255, image)
                 sums[name] += float((-10 * errors.clamp_min(1e-10).log10()).sum())
         for name, total in sums.items():
@@ -258,7 +259,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
         loss = torch.zeros((), device=device)
         for name, decoder in model.decoders.items():
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                decoded = decoder(received, reliability)
+                decoded = decoder(received, reliability)[:, :, :height, :width]
             loss = loss + config.decoder_weights.get(name, 1.0) * objective(decoded.float(), image)
         if config.peak_weight:
             power = symbols.square().sum(-1)

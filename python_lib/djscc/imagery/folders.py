@@ -71,7 +71,12 @@ def decode_image(data: bytes, name: str, scaled: bool = False) -> NDArray[np.uin
                 )
             return raster.grey()
         with Image.open(io.BytesIO(data)) as image:
+            deep = any(";16" in str(tile.args) for tile in image.tile)  # Pillow cuts 16-bit RGB down to 8
             image.load()
+            if deep:
+                raise ImageError(
+                    f"{name}: samples are of 16 bits, not 8; convert it to a GeoTIFF, or to 8-bit RGB first"
+                )
             if image.mode not in ("RGB", "RGBA", "L", "P", "CMYK", "1", "LA"):
                 raise ImageError(f"{name}: pixel type {image.mode} is not 8-bit; convert it to 8-bit RGB first")
             return np.asarray(image.convert("RGB"), dtype=np.uint8)

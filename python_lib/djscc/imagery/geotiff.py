@@ -66,13 +66,15 @@ class Scaling:
 @dataclass(frozen=True)
 class Raster:
     """A file as it is: ``samples`` (H, W, bands), ``valid`` (H, W), where it lies (``place``: rasterio's crs and transform, ground
-    control points or rational polynomials), and the scaling that its tags tell of, if it was scaled before."""
+    control points or rational polynomials), the scaling that its tags tell of, if it was scaled before, and the value that marks
+    samples outside the scene, if it has one."""
 
     name: str
     samples: Samples
     valid: NDArray[np.bool_]
     place: dict[str, Any]
     scaled: Scaling | None
+    nodata: float | None = None
 
     def by_percentiles(self, low: float = PERCENTILES[0], high: float = PERCENTILES[1]) -> Scaling:
         """The scaling between two percentiles of each band's valid samples."""
@@ -108,8 +110,8 @@ def _rasterio(name: str) -> Any:
 def read(source: str | Path | bytes, name: str | None = None, bands: Sequence[int] | None = None) -> Raster:
     """Read a GeoTIFF (its path, or its bytes): the bands of these numbers, from 1 on; None reads all but an alpha band.
 
-    Not valid are samples that the file marks so (nodata, mask), that are not finite, and pixels whose bands are all 0, as outside a
-    scene. ImageError when it cannot be read.
+    Not valid are pixels that the file marks so (nodata, mask) in any of these bands, that are not finite, or whose bands are all 0,
+    as outside a scene (not in a file that was scaled: there 0 is dark). ImageError when it cannot be read.
     """
     label = name or str(source)
     rasterio = _rasterio(label)
@@ -137,14 +139,16 @@ def _raster(file: Any, rasterio: Any, name: str, bands: Sequence[int] | None) ->
         raise ImageError(
             f"{name}: samples of type {samples.dtype} are no grey levels; convert them to integers or floats"
         )
-    valid = file.dataset_mask() > 0
-    valid &= np.isfinite(samples).all(2) & (samples != 0).any(2)
+    scaled = _scaled(file.tags(), bands)
+    valid = (file.read_masks(bands) > 0).all(0) & np.isfinite(samples).all(2)
+    if scaled is None:
+        valid &= (samples != 0).any(2)
     place = {"crs": file.crs, "transform": file.transform}
     if file.gcps[0]:
         place = {"gcps": file.gcps[0], "crs": file.gcps[1]}
     if file.rpcs is not None:
         place["rpcs"] = file.rpcs
-    return Raster(name, samples, valid, place, _scaled(file.tags(), bands))
+    return Raster(name, samples, valid, place, scaled, file.nodata)
 
 
 def _scaled(tags: dict[str, str], bands: Sequence[int]) -> Scaling | None:
@@ -158,20 +162,38 @@ def _scaled(tags: dict[str, str], bands: Sequence[int]) -> Scaling | None:
         return None
 
 
-def write(path: str | Path, samples: Samples, place: dict[str, Any], scaling: Scaling | None = None) -> None:
-    """Write (H, W, bands) as a compressed GeoTIFF, whole or not at all; ``scaling`` goes into its tags."""
+def write(
+    path: str | Path,
+    samples: Samples,
+    place: dict[str, Any],
+    scaling: Scaling | None = None,
+    valid: NDArray[np.bool_] | None = None,
+    nodata: float | None = None,
+) -> None:
+    """Write (H, W, bands) as a compressed GeoTIFF, whole or not at all; ``scaling`` goes into its tags.
+
+    What is not ``valid`` (H, W) is marked so: by ``nodata`` where that is given, otherwise by a mask.
+    """
     path = Path(path)
     rasterio = _rasterio(str(path))
     height, width, bands = samples.shape
     temporary = path.with_name(path.name + ".tmp")
     shape = {"height": height, "width": width, "count": bands, "dtype": samples.dtype.name}
+    if valid is not None and nodata is not None:
+        samples = np.where(valid[:, :, None], samples, np.array(nodata, samples.dtype))
+        shape["nodata"] = nodata
     shape["photometric"] = "RGB" if bands == 3 else "MINISBLACK"  # GDAL takes a fourth band for alpha otherwise
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(temporary, "w", driver="GTiff", compress="deflate", **shape, **place) as file:
+            with (
+                rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+                rasterio.open(temporary, "w", driver="GTiff", compress="deflate", **shape, **place) as file,
+            ):
                 file.write(np.moveaxis(samples, 2, 0))
+                if valid is not None and nodata is None and not valid.all():
+                    file.write_mask(valid)
                 if scaling is not None:
                     file.update_tags(**scaling.tags())
         temporary.replace(path)
@@ -189,7 +211,7 @@ def scale(
     """Write an 8-bit copy of a GeoTIFF in its place on the map, for a codec to take; returns the scaling, which its tags tell."""
     raster = read(source, bands=bands)
     scaling = raster.by_range(*limits) if limits is not None else raster.by_percentiles(*percentiles)
-    write(out, raster.grey(scaling), raster.place, scaling)
+    write(out, raster.grey(scaling), raster.place, scaling, raster.valid)
     return scaling
 
 
@@ -197,7 +219,8 @@ def georeference(received: str | Path, original: str | Path, out: str | Path, re
     """Write a received image as a GeoTIFF in the place of its original.
 
     ``restore`` gives the original's sample type and units back, by the scaling that sending it used: that of its tags, or the
-    percentiles; otherwise the grey levels stay. ImageError when the sizes differ.
+    percentiles; otherwise the grey levels stay. What the original marks as outside the scene stays marked. ImageError when the
+    sizes differ.
     """
     raster = read(original)
     image = _received(Path(received))
@@ -216,7 +239,8 @@ def georeference(received: str | Path, original: str | Path, out: str | Path, re
             )
         samples = scaling.to_samples(image)
         scaling = None
-    write(out, samples, raster.place, scaling)
+    nodata = raster.nodata if samples.dtype == raster.samples.dtype and restore else None
+    write(out, samples, raster.place, scaling, raster.valid, nodata)
 
 
 def _received(path: Path) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 
 from djscc.link_control.choices import Choice, ControlError, choices_of_model
 from djscc.link_control.controller import Controller, ControllerSettings
-from djscc.link_control.feedback import ClosedLoop, loop_of_model
+from djscc.link_control.feedback import ClosedLoop, chosen_model, loop_of_model
 
 __all__ = [
     "Choice",
@@ -12,5 +12,6 @@ __all__ = [
     "Controller",
     "ControllerSettings",
     "choices_of_model",
+    "chosen_model",
     "loop_of_model",
 ]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,11 @@ def run_acm(
 ) -> Comparison:
     """Compare fixed ratios, controllers of several reliabilities, and foreknowledge over one channel.
 
+    A frame holds ``tiles_per_frame`` tiles, or all of ``tiles`` where they are fewer.
     Raises ControlError where nothing reaches ``wanted``.
     """
     settings = settings or ControllerSettings()
+    tiles_per_frame = min(tiles_per_frame, len(tiles))
     track = make_track(channel, fading, symbol_rate, delay_s, seconds, seed)
     ratios = [r for r in measured.ratios.tolist() if bool(model.covers(r, model.snr_db[0]))]
     choices = choices_of_model(model, wanted, ratios)
@@ -161,7 +164,10 @@ def _over_time(above: Any, below: Any, comparison: Comparison) -> None:
 def _outcomes(axis: Any, comparison: Comparison) -> None:
     fixed = [o for o in comparison.outcomes if o.name.startswith("1/")]
     others = [o for o in comparison.outcomes if not o.name.startswith("1/")]
-    colours = [*("#d55e00", "#e69f00", "#cc79a7", "#999999")[: len(others) - 1], "#009e73"]
+    colours = [
+        *itertools.islice(itertools.cycle(("#d55e00", "#e69f00", "#cc79a7", "#999999")), len(others) - 1),
+        "#009e73",
+    ]
     x, y = [100 * float(o.reached.mean()) for o in fixed], [o.good_tiles_per_s for o in fixed]
     axis.plot(x, y, "o-", color="#0072b2", lw=0.8, ms=5, label="fixed ratios")
     for outcome, px, py in zip(fixed, x, y, strict=True):

@@ -25,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m djscc.link_control.bench", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR")
     out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
     codec, tiles = load_codec("adaptive", "lite"), load_tiles(resolve_data("landsat"))
     measured = measure_plane(codec, tiles, RATIOS, SNR_DB, LOSSES["psnr"], SEED)
     model = measured.fit(SEED)

@@ -81,6 +81,13 @@ def ratios_of(codec: Codec, model: FittedModel) -> list[float]:
     return offered
 
 
+def offered_ratios(codec: Codec) -> list[float]:
+    """Those of ``RATIOS`` that a codec offers, or else all of its own; a codec of one ratio has that one."""
+    offered = [ratio for ratio in RATIOS if _offers(codec, ratio)]
+    layers = [codec.layers] if codec.fixed else range(1, codec.layers + 1)
+    return offered or [codec.ratio(count) for count in layers]
+
+
 def _offers(codec: Codec, ratio: float) -> bool:
     try:
         codec.layers_for_ratio(ratio)

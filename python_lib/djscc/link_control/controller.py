@@ -71,7 +71,8 @@ class Controller:
         self.settings = settings or ControllerSettings()
         self.choices = sorted(choices, key=lambda choice: choice.cost)
         usable = [choice for choice in self.choices if math.isfinite(choice.snr_db)]
-        self.safest = min(usable, key=lambda choice: (choice.snr_db, choice.cost)) if usable else self.choices[-1]
+        # those that do at the lowest SNR measured need it alike: of them, the dearest does furthest below it
+        self.safest = min(usable, key=lambda choice: (choice.snr_db, -choice.cost)) if usable else self.choices[-1]
         self.current = self.safest
         self._level: float | None = None
         self._trend = 0.0

@@ -15,7 +15,7 @@ from djscc.errors import DjsccError
 from djscc.link_control.choices import Choice, choices_of_model, ratios_of
 from djscc.link_control.controller import Controller, ControllerSettings
 from djscc.links import MetricsSubscriber, Received, Security, parse_address
-from djscc.semantic_loss import FittedModel
+from djscc.semantic_loss import FittedModel, load_models
 from djscc.waveform import FrameHeader
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,28 @@ def loop_of_model(
     address: str,
     security: Security | None = None,
     metric: str | None = None,
+    channel: str | None = None,
     reliability: float = 0.95,
 ) -> ClosedLoop:
-    """A loop for the model in a file and what a codec offers; nothing is opened yet."""
-    model = FittedModel.load(path, metric=metric)
+    """A loop for the model in a file and what a codec offers; nothing is opened yet.
+
+    Where the file holds several models, ``metric`` (default: psnr) and ``channel`` choose, and the codec's name.
+    """
+    model = chosen_model(path, metric, codec, channel)
     parse_address(address, bind=False)
     choices = choices_of_model(model, wanted, ratios_of(codec, model))
     return ClosedLoop(Controller(choices, ControllerSettings(reliability=reliability)), address, security)
+
+
+def chosen_model(path: str | Path, metric: str | None, codec: Codec, channel: str | None) -> FittedModel:
+    """The model of a file that holds one, or several: then that of the metric (default: psnr), of the codec, over the channel."""
+    models = load_models(path)
+    if len(models) == 1 and metric in (None, models[0].metric):
+        return models[0]
+    metrics = {model.metric for model in models}
+    metric = metric or (next(iter(metrics)) if len(metrics) == 1 else "psnr")
+    codecs = {model.provenance.get("codec") for model in models if model.metric == metric}
+    return FittedModel.load(path, metric=metric, codec=codec.name if codec.name in codecs else None, channel=channel)
 
 
 class ClosedLoop:

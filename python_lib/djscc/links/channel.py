@@ -73,7 +73,8 @@ class ChannelProcess:
         return SampleChannel(self._description, s.sample_rate, s.samples_per_symbol, s.mean_power, self._seed)
 
     def run(self, once: bool = False, seconds: float | None = None) -> None:
-        """Go on until the process is stopped; ``once``, until a transmission has ended; ``seconds``, so long at most."""
+        """Go on until the process is stopped or a file or pipe has ended; ``once``, until a transmission has ended; ``seconds``,
+        so long at most."""
         self._until = None if seconds is None else time.monotonic() + seconds
         clock, passed = time.monotonic(), 0.0
         while not self._over():
@@ -86,7 +87,7 @@ class ChannelProcess:
                 self._sink.end()
                 self.counts["transmissions"] += 1
                 self._channel = self._fresh()
-                if once:
+                if once or isinstance(self._source, _File):  # nothing follows the end of a file
                     return
                 continue
             self.counts["samples_in"] += len(samples)

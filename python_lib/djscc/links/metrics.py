@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -83,7 +84,8 @@ class MetricsPublisher:
         """Send one message."""
         if self.settings and message.get("kind") == "frame" and time.monotonic() - self._settings_at > SETTINGS_S:
             self.tell_settings()
-        text = json.dumps({**message, "session": self.session, "sequence": self.sequence}, default=str).encode()
+        known = _finite({**message, "session": self.session, "sequence": self.sequence})
+        text = json.dumps(known, default=str, allow_nan=False).encode()
         self.sequence += 1
         self._link.send([self._topic, text, png] if png else [self._topic, text])
 
@@ -111,6 +113,15 @@ class MetricsPublisher:
         self._link.close(linger_ms=500)
 
 
+def _finite(value: Any) -> Any:
+    """The same for JSON, which has no number for what is not finite: None in its place."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def constellation(frame: ReceivedFrame, points: int = POINTS) -> list[list[float]]:
     """Up to ``points`` of a frame's symbols, spread evenly over it, as [I, Q]; erased ones are left out."""
     known = np.flatnonzero(frame.received & np.isfinite(frame.symbols))
@@ -136,7 +147,7 @@ def tiles_of_png(png: bytes, shape: tuple[int, int, int, int]) -> NDArray[np.uin
             if image.size != (width, count * height) or image.mode != ("RGB" if bands == 3 else "L"):
                 return None
             return np.asarray(image).reshape(shape)
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -24,6 +23,7 @@ RATE_S = 5.0  # over which frames a second are counted
 PICTURE_SHARE = 0.4  # of the time may go into decoding pictures; frames beyond that are counted and mapped only
 GAP = 1000  # frame numbers that may be missing in a row; more is another transmission
 SILENT_S = 10.0
+LARGEST = 1e30  # of a received number: sums of them stay finite
 
 SHOWN = ("snr_est_db", "cfo_hz", "clock_ppm", "gain_db", "erased")
 QUALITIES = ("psnr_db", "ssim", "ms_ssim", "lpips")
@@ -223,7 +223,7 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else None  # NaN is not below it
 
 
 def _list(value: object) -> list[Any]:

@@ -48,6 +48,10 @@ class Sample:
 
 def draw(codec: Codec, tiles: NDArray[np.uint8], times: int, seed: int) -> Sample:
     """Send each tile ``times`` times, each time at another ratio, Es/N0, fade (none, or K of 5 to 20 dB) and loss."""
+    if codec.bands != 3:
+        raise DjsccError(
+            f"codec {codec.name} has {codec.bands} bands: the estimate is of PSNR and LPIPS, which is of three; choose another"
+        )
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     low, high = codec.manifest["range"]["layers"]

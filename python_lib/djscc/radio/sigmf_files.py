@@ -207,8 +207,10 @@ class SigmfSource:
         for annotation in self._annotations:
             if annotation.get("core:label") == "overrun" and "djscc:noticed" in annotation:
                 first, noticed = int(annotation["djscc:first"]), int(annotation["djscc:noticed"])
-                gone = sum(mark.count for place, mark in marks if isinstance(mark, Gap) and place <= noticed)
-                marks.append((max(noticed - gone - begin, 0), Overrun(first, noticed)))
+                gone = sum(mark.count for place, mark in marks if isinstance(mark, Gap) and place <= first)
+                marks.append(
+                    (max(first - gone - begin, 0), Overrun(first, noticed))
+                )  # before any frame that it may have hit
         return sorted(marks, key=lambda mark: mark[0])
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from djscc.report import figures as draw
 from djscc.report import page
 from djscc.report.figures import Gallery
-from djscc.report.runs import ratio_text, snr_text
+from djscc.report.pictures import place_of
+from djscc.report.runs import count_text, ratio_text, snr_text
 from djscc.semantic_loss import Series
-from djscc.semantic_loss.cells import snr_of
 
 
 def decision_section(tiles: Sequence[Mapping[str, Any]], series: Series, gallery: Gallery) -> str:
@@ -31,10 +31,12 @@ def _matrices(tiles: Sequence[Mapping[str, Any]], task: str, several: bool, seri
         "original": defaultdict(list),
     }
     for tile in tiles:
-        entry, snr_db = (tile.get("tasks") or {}).get(task, {}), snr_of(tile)
+        entry, place = (tile.get("tasks") or {}).get(task, {}), place_of(tile)
+        if place is not None and tile.get("elevation_deg") is not None:  # over a pass each frame has its own SNR
+            place = place[0], float(round(place[1]))
         for key, of_key in points.items():
-            if entry.get(key) is not None and entry.get("decision") is not None and snr_db is not None:
-                of_key[round(float(tile["ratio"]), 5), round(snr_db)].append((entry[key], entry["decision"]))
+            if entry.get(key) is not None and entry.get("decision") is not None and place is not None:
+                of_key[place].append((entry[key], entry["decision"]))
     key = "label" if points["label"] else "original"
     chosen_from = points[key]
     if not chosen_from:
@@ -57,9 +59,12 @@ def _matrices(tiles: Sequence[Mapping[str, Any]], task: str, several: bool, seri
         series.codec,
         series.channel,
     )
+    counts_of_tiles = sorted(map(len, chosen_from.values()))
+    least, most = counts_of_tiles[0], counts_of_tiles[-1]
+    tiles_text = count_text(most, "tile") if least == most else f"{least:,} to {most:,} tiles"
     over = "labels" if key == "label" else "decisions on the originals"
     caption = (
         f"{task}. Decisions on received tiles over their {over}, in per cent of each row: where the share on the "
-        f"diagonal is lowest, middling and highest. {sum(map(len, chosen_from.values())) // len(chosen_from)} tiles a point."
+        f"diagonal is lowest, middling and highest. {tiles_text} a point."
     )
     return page.figure(drawing, caption, "wide")

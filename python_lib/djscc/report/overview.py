@@ -12,7 +12,7 @@ import yaml
 
 from djscc import __version__
 from djscc.report import page
-from djscc.report.runs import Run, capitalised, count_text, ratio_text
+from djscc.report.runs import Run, arrived_text, capitalised, count_text, ratio_text
 from djscc.semantic_loss import FitReport, MetricFit, Series
 
 Fits = Mapping[Series, Sequence[MetricFit]]
@@ -44,7 +44,7 @@ def overview(runs: Sequence[Run], fits: Fits) -> str:
         text += f" and {count_text(len(snrs), 'SNR')} from {snrs[0]:g} to {snrs[-1]:g} dB".replace(
             "-", "\N{MINUS SIGN}"
         )
-    text += f". {count_text(received, 'frame')} of {len(frames):,} arrived."
+    text += f". {arrived_text(runs, received, len(frames))}"
     parts = [page.paragraph(text, "lead")]
     for series, metric_fits in fits.items():
         if metric_fits:

@@ -39,7 +39,8 @@ class Example:
     snrs_left_out: int
 
 
-def _place(tile: Mapping[str, Any]) -> tuple[float, float] | None:
+def place_of(tile: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Ratio and SNR of a tile's point, estimated SNRs to the nearest dB; None where either is not known."""
     ratio, snr = tile.get("ratio"), snr_of(tile)
     if ratio is None or snr is None:
         return None
@@ -86,7 +87,7 @@ def examples(runs: Sequence[Run], tiles_of: Sequence[Sequence[Mapping[str, Any]]
 def _example(choice: str, records: Sequence[tuple[Run, Mapping[str, Any]]]) -> Example:
     cells: dict[tuple[float, float], Cell] = {}
     for run, tile in records:
-        place = _place(tile)
+        place = place_of(tile)
         if place is None or (place in cells and cells[place].path is not None):
             continue
         path = run.received_picture(tile)

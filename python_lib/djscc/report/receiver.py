@@ -12,7 +12,7 @@ import numpy as np
 from djscc.report import figures as draw
 from djscc.report import page
 from djscc.report.figures import Gallery
-from djscc.report.runs import Run, count_text, ratio_text, snr_text
+from djscc.report.runs import Run, arrived_text, count_text, ratio_text, snr_text
 from djscc.semantic_loss import Series
 from djscc.semantic_loss.cells import series_of
 
@@ -25,17 +25,19 @@ def receiver_section(runs: Sequence[Run], series: Series, gallery: Gallery) -> s
     frames = [record for _, record in chosen]
     received = [record for record in frames if record.get("received")]
     refused = [record for record in received if record.get("refused")]
-    lines = [f"{count_text(len(received), 'frame')} of {len(frames):,} arrived."]
+    of_series = [run for run in runs if any(run is other for other, _ in chosen)]
+    lines = [arrived_text(of_series, len(received), len(frames))]
     if refused:
         lines.append(f"{count_text(len(refused), 'frame')} could not be decoded: {refused[0]['refused']}.")
     erased = [float(record["erased"]) for record in received if record.get("erased") is not None]
     if erased:
         lines.append(f"Of the symbols of received frames {100 * float(np.mean(erased)):.3g} % were erased.")
-    lost = sum(int(record.get("lost_samples") or 0) for record in received)
+    lost = sum(abs(int(record.get("lost_samples") or 0)) for record in received)
     if lost:
-        lines.append(f"The radio lost {count_text(lost, 'sample')} (overruns).")
-    parts = ["<h3>Receiver</h3>", page.paragraph(" ".join(lines)), _frames_table(frames)]
-    levels = {_setting(run, "level") for run, _ in chosen}
+        lines.append(f"The radio lost or doubled {count_text(lost, 'sample')} (overruns).")
+    known = all(run.knows_what_was_sent for run in of_series)
+    parts = ["<h3>Receiver</h3>", page.paragraph(" ".join(lines)), _frames_table(frames, known)]
+    levels = {run.setting("level") for run in of_series}
     if levels == {"symbols"}:
         parts.append(
             page.paragraph(
@@ -47,8 +49,8 @@ def receiver_section(runs: Sequence[Run], series: Series, gallery: Gallery) -> s
     return "".join(parts)
 
 
-def _frames_table(frames: Sequence[Mapping[str, Any]]) -> str:
-    """Received of sent frames over the plane, with the ratio on the air."""
+def _frames_table(frames: Sequence[Mapping[str, Any]], sent_is_known: bool) -> str:
+    """Received of sent frames over the plane, with the ratio on the air; received alone where what was sent is not known."""
     over_pass = any(frame.get("elevation_deg") is not None for frame in frames)  # each frame has its own SNR
     known = not over_pass and all(frame.get("snr_db") is not None for frame in frames)
     snrs = sorted({frame["snr_db"] for frame in frames}) if known else []
@@ -60,19 +62,15 @@ def _frames_table(frames: Sequence[Mapping[str, Any]]) -> str:
         if on_air:
             row[1:] = [f"{np.mean(on_air):.4f}", f"{100 * (np.mean(on_air) / ratio - 1):.0f} %"]
         for chosen in [[f for f in of_ratio if f["snr_db"] == snr] for snr in snrs] or [of_ratio]:
-            row.append(f"{sum(bool(f.get('received')) for f in chosen)} / {len(chosen)}" if chosen else "-")
+            of = f" / {len(chosen)}" if sent_is_known else ""
+            row.append(f"{sum(bool(f.get('received')) for f in chosen)}{of}" if chosen else "-")
         rows.append(row)
     head = ["ratio k/n", "on-air ratio", "overhead", *(map(snr_text, snrs) if snrs else ["all"])]
     note = (
-        "Frames received / sent at each Es/N0. The on-air ratio counts every symbol sent per source sample: payload, preamble, "
-        "header and pilots; overhead is what these add to the payload."
+        f"Frames received{' / sent' if sent_is_known else ''} at each Es/N0. The on-air ratio counts every symbol sent per source "
+        "sample: payload, preamble, header and pilots; overhead is what these add to the payload."
     )
     return page.table(head, rows) + page.paragraph(note, "note")
-
-
-def _setting(run: Run, name: str) -> Any:
-    settings = run.settings.get("settings")
-    return settings.get(name) if isinstance(settings, dict) else None
 
 
 def _finite(record: Mapping[str, Any], *keys: str) -> bool:
@@ -98,7 +96,7 @@ def _estimates(chosen: Sequence[tuple[Run, Mapping[str, Any]]], series: Series, 
         if not values:
             continue
         told = {
-            impairments.get(key) for run, _ in received if isinstance(impairments := _setting(run, "impairments"), dict)
+            impairments.get(key) for run, _ in received if isinstance(impairments := run.setting("impairments"), dict)
         }
         setting = told.pop() if len(told) == 1 else None
         numbers = np.array([record[key] for record in values])

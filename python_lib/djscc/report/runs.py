@@ -27,12 +27,27 @@ class Run:
     records: list[dict[str, Any]]
     tiles: list[dict[str, Any]]
 
+    def setting(self, name: str) -> Any:
+        """A setting that the run was made with; None where it is not known."""
+        settings = self.settings.get("settings")
+        return settings.get(name) if isinstance(settings, dict) else None
+
+    @property
+    def knows_what_was_sent(self) -> bool:
+        """False for what a receiver alone logged, which cannot know of frames that it missed."""
+        if any(not record.get("received") for record in self.records):
+            return True
+        return self.setting("source") is None and (self.setting("connect") is None or bool(self.setting("sent")))
+
     def sent_picture(self, index: int) -> Path:
         return self.folder / "sent" / f"{index:05d}.png"
 
     def received_picture(self, tile: Mapping[str, Any]) -> Path:
-        folder, index = tile.get("point") or f"scene-{tile.get('scene_id')}", int(tile["index"])
-        return self.folder / "received" / str(folder) / f"{index:05d}.png"
+        folder, name = str(tile.get("point") or f"scene-{tile.get('scene_id')}"), f"{int(tile['index']):05d}.png"
+        path = self.folder / "received" / folder / name
+        if tile.get("frame_number") is not None and not path.is_file():  # repeated: a folder for each frame
+            return path.parent.with_name(f"{folder}_f{int(tile['frame_number']):05d}") / name
+        return path
 
 
 def load_runs(folders: Iterable[str | Path]) -> list[Run]:
@@ -43,6 +58,8 @@ def load_runs(folders: Iterable[str | Path]) -> list[Run]:
         run = Run(folder, dict(log.settings()), list(log.records()), list(log.tiles()))
         if not run.records:
             raise ReportError(f"{folder}: its log holds no frames yet; run djscc campaign or djscc loopback first")
+        if run.setting("prbs"):
+            raise ReportError(f"{folder}: a run of test frames (--prbs), which hold no images; leave it out")
         runs.append(run)
     if not runs:
         raise ReportError("no run folder was given")
@@ -78,3 +95,10 @@ def count_text(count: int, noun: str) -> str:
 
 def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def arrived_text(runs: Iterable[Run], received: int, frames: int) -> str:
+    """How many frames arrived, of how many where that is known."""
+    if all(run.knows_what_was_sent for run in runs):
+        return f"{count_text(received, 'frame')} of {frames:,} arrived."
+    return f"{count_text(received, 'frame')} arrived; how many were sent, a receiver alone cannot know."

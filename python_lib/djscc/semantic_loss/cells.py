@@ -98,10 +98,16 @@ class Cells:
 
     @property
     def sigma(self) -> Array:
-        """What the fit weighs by: the standard error, and one per cent of the loss (``FORM_ACCURACY``) beside it."""
-        loss = self.loss
+        """What the fit weighs by: the standard error, and one per cent of the loss (``FORM_ACCURACY``) beside it.
+
+        A cell of one tile gets the median spread of the tiles in the other cells; where all are so, it has the one per cent alone.
+        """
+        loss, error = self.loss, self.standard_error
+        known = np.isfinite(error)
+        if known.any():
+            error = np.where(known, error, np.median(error[known] * np.sqrt(self.tiles[known])))
         floor = 1e-6 + FORM_ACCURACY * np.maximum(loss, 1e-3 * loss.max())
-        return np.hypot(np.nan_to_num(self.standard_error), floor)
+        return np.hypot(np.nan_to_num(error), floor)
 
     def __len__(self) -> int:
         return len(self.ratio)

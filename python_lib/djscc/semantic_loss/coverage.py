@@ -16,6 +16,11 @@ INTERVAL = (2.5, 97.5)  # per cent
 SNR_SCATTER_DB = 0.4  # above the receiver's own estimation error over a frame
 
 
+def varies(cells: Cells) -> bool:
+    """Whether the loss changes over the plane by more than its sampling error."""
+    return bool(np.ptp(cells.loss) >= 4 * float(np.median(cells.sigma)))
+
+
 def coverage_warnings(cells: Cells) -> list[str]:
     """What the log lacks for a surface over the plane."""
     warnings = []
@@ -46,8 +51,7 @@ def coverage_warnings(cells: Cells) -> list[str]:
         warnings.append(
             f"{cells.not_received} tiles of lost frames have no loss: the fit is of tiles that were received"
         )
-    loss = cells.loss
-    if np.ptp(loss) < 4 * float(np.median(cells.sigma)):
+    if not varies(cells):
         warnings.append("the loss hardly changes over the plane: its spread is within the sampling error")
     return warnings
 

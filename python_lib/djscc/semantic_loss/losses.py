@@ -66,7 +66,7 @@ def _number(tile: Tile, key: str) -> float | None:
 
 def _psnr(tile: Tile) -> float | None:
     psnr = _number(tile, "psnr_db")
-    return None if psnr is None else max(0.0, 1 - psnr / FULL_SCALE_DB)
+    return None if psnr is None else 1 - psnr / FULL_SCALE_DB
 
 
 def _mse(tile: Tile) -> float | None:
@@ -120,7 +120,7 @@ LOSSES: dict[str, Loss] = {
         Loss(
             "psnr",
             "PSNR (dB)",
-            "max(0, 1 - PSNR / 48.13 dB): 0 where the rms error is at most one grey level of 255, 1 where it is full scale",
+            "1 - PSNR / 48.13 dB: 0 where the rms error is one grey level of 255, 1 where it is full scale; below 0 beyond",
             _psnr,
             lambda loss: FULL_SCALE_DB * (1 - loss),
         ),

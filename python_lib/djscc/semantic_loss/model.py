@@ -147,16 +147,20 @@ class FittedModel:
         Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 
     @classmethod
-    def load(cls, path: str | Path, *, metric: str | None = None, codec: str | None = None) -> FittedModel:
-        """Read a model from its own file or from the JSON of ``djscc fit``; ``metric`` and ``codec`` choose among several."""
+    def load(
+        cls, path: str | Path, *, metric: str | None = None, codec: str | None = None, channel: str | None = None
+    ) -> FittedModel:
+        """Read a model from its own file or from the JSON of ``djscc fit``; metric, codec and channel choose among several."""
         models = [
             model
             for model in load_models(path)
-            if metric in (None, model.metric) and codec in (None, model.provenance.get("codec"))
+            if metric in (None, model.metric)
+            and codec in (None, model.provenance.get("codec"))
+            and channel in (None, model.provenance.get("channel"))
         ]
         if len(models) == 1:
             return models[0]
-        wanted = f"metric {metric or 'any'}, codec {codec or 'any'}"
+        wanted = f"metric {metric or 'any'}, codec {codec or 'any'}, channel {channel or 'any'}"
         if not models:
             raise ModelError(f"{path}: holds no fitted model of {wanted}")
         held = ", ".join(

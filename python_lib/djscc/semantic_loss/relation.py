@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
-from djscc.semantic_loss.cells import Cells, FitError
+from djscc.semantic_loss.cells import SNR_BIN_DB, Cells, FitError
 from djscc.semantic_loss.fit import FOLDS, quality_of
 from djscc.semantic_loss.model import Quality, short
 
@@ -83,12 +83,14 @@ def _fit(x: Array, y: Array, sigma: Array, start: Array | None = None) -> Array:
 
 def common_points(source: Cells, target: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of the cells at the same ratio and SNR in ``source`` and in ``target``."""
-    places = {(round(r, 5), round(g, 1)): i for i, (r, g) in enumerate(zip(source.ratio, source.snr_db, strict=True))}
-    pairs = [
-        (places[key], j)
-        for j, (r, g) in enumerate(zip(target.ratio, target.snr_db, strict=True))
-        if (key := (round(r, 5), round(g, 1))) in places
-    ]
+
+    def places(cells: Cells) -> dict[tuple[float, float], int]:
+        # estimated SNRs are means over the tiles of a cell: those of its bin, where not all tiles hold both metrics
+        snrs = SNR_BIN_DB * np.round(cells.snr_db / SNR_BIN_DB) if cells.snr_is_estimated else np.round(cells.snr_db, 3)
+        return {(round(r, 5), g): i for i, (r, g) in enumerate(zip(cells.ratio, snrs.tolist(), strict=True))}
+
+    of_source, of_target = places(source), places(target)
+    pairs = [(of_source[place], j) for place, j in of_target.items() if place in of_source]
     first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return first, second
 

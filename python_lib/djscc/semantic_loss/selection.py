@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from djscc.semantic_loss.cells import Cells, FitError, Series, collect, series_of
-from djscc.semantic_loss.coverage import coverage_warnings, unidentified
+from djscc.semantic_loss.coverage import coverage_warnings, unidentified, varies
 from djscc.semantic_loss.fit import RESAMPLES, FormFit, bootstrap, fit_form
 from djscc.semantic_loss.forms import FORMS
 from djscc.semantic_loss.losses import Loss, Tile, loss_of_metric, metrics_of
@@ -76,11 +76,14 @@ def _fit_forms(tiles: Sequence[Tile], metric: str, forms: Sequence[str] | None, 
     """Every form fitted to one metric, none of them chosen yet."""
     loss = loss_of_metric(metric)
     cells = collect(tiles, loss)
+    fits = tuple(fit_form(FORMS[name], cells, seed) for name in forms or FORMS)
+    return MetricFit(metric, loss, series_of(tiles[0]), cells, fits, None, tuple(coverage_warnings(cells)))
+
+
+def _check_forms(forms: Sequence[str] | None) -> None:
     for name in forms or ():
         if name not in FORMS:
             raise FitError(f"form {name!r} is not known; choose from {', '.join(FORMS)}")
-    fits = tuple(fit_form(FORMS[name], cells, seed) for name in forms or FORMS)
-    return MetricFit(metric, loss, series_of(tiles[0]), cells, fits, None, tuple(coverage_warnings(cells)))
 
 
 def _choose(fit: MetricFit, form: str | None, seed: int, resamples: int, provenance: Mapping[str, Any]) -> MetricFit:
@@ -132,6 +135,7 @@ def fit_metric(
     form whatever its error). The form with the least held-out weighted error is selected. Raises MetricError for an unknown
     metric and FitError for a log that holds nothing to fit.
     """
+    _check_forms(forms)
     return _choose(_fit_forms(list(tiles), metric, forms, seed), None, seed, resamples, provenance or {})
 
 
@@ -192,19 +196,24 @@ def fit_run_logs(
     """Fit metrics to the per-tile records of one or more runs, each codec and channel by itself.
 
     ``metrics`` None takes all that the logs hold, where at a known ratio and SNR. Several fits get the one form that
-    serves all of them best (:func:`common_form`); a log too small for that form gets its own best.
+    serves all of them best (:func:`common_form`); a log too small for that form gets its own best. A series that holds none of a
+    metric is left out of it; FitError where all lack a metric that is asked for, or a form is not known. Logs without originals
+    have no fit where nothing is asked for.
     """
+    _check_forms(forms)
     groups = split_series(tiles)
     if not groups:
         raise FitError("the run logs hold no tile records; run a campaign or a loopback first")
-    fits = []
-    for group in groups.values():
+    fits, refused = [], {}
+    for series, group in groups.items():
         for metric in metrics_of(group, [metrics] if isinstance(metrics, str) else metrics):
             try:
                 fits.append(_fit_forms(group, metric, forms, seed))
-            except FitError:
-                if metrics is not None:
-                    raise
+            except FitError as error:
+                refused[metric.partition(":")[0]] = f"{series}: {error}"
+    missing = refused.keys() - {fit.metric.partition(":")[0] for fit in fits}
+    if metrics is not None and missing:
+        raise FitError(next(reason for metric, reason in refused.items() if metric in missing))
     unified: str | None = None
     scores: dict[str, float] = {}
     if len(fits) > 1:
@@ -218,16 +227,17 @@ def common_form(fits: Sequence[MetricFit]) -> tuple[str, dict[str, float]]:
     """The one form that serves all the metrics best, and every form's score.
 
     A score is the geometric mean, over the fits, of a form's held-out weighted error relative to the best form's there: 1 is
-    the best for every metric. Logs too small for some form do not count where there are others; forms that were refused anywhere
-    else have no score.
+    the best for every metric. Logs too small for some form do not count where there are others, nor do metrics that hardly change
+    over the plane, which every form meets; forms that were refused anywhere else have no score.
     """
-    whole = [fit for fit in fits if all(form.refused is None for form in fit.fits)]
+    chosen = [fit for fit in fits if all(form.refused is None for form in fit.fits)] or fits
+    chosen = [fit for fit in chosen if varies(fit.cells)] or chosen
     ratios: dict[str, list[float]] = {}
-    for fit in whole or fits:
+    for fit in chosen:
         errors = {f.form.name: f.held_out.weighted for f in fit.fits if f.held_out is not None}
         for name, error in errors.items():
             ratios.setdefault(name, []).append(error / min(errors.values()))
-    scores = {name: float(np.exp(np.mean(np.log(r)))) for name, r in ratios.items() if len(r) == len(whole or fits)}
+    scores = {name: float(np.exp(np.mean(np.log(r)))) for name, r in ratios.items() if len(r) == len(chosen)}
     if not scores:
         raise FitError("no form could be fitted to all the metrics; run more ratios and SNRs")
     return min(scores, key=scores.__getitem__), scores

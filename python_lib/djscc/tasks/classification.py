@@ -82,7 +82,11 @@ class Classification(Task):
 
     @torch.inference_mode()
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(N, H, W, 3) uint8 to the probability of each class, (N, classes)."""
+        """(N, H, W, 3) uint8 to the probability of each class, (N, classes); TaskError for other than three bands."""
+        if images.shape[3] != 3:
+            raise TaskError(
+                f"task {self.name} takes images of 3 bands, these have {images.shape[3]}; leave the task out"
+            )
         parts = []
         for start in range(0, len(images), BATCH):
             part = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).to(self.device)

@@ -87,6 +87,6 @@ class Transmission:
             symbols = encode(self.codec.encoder, image, part, self.codec.bf16)
             received, reliability = transmit(symbols, part, None, generator)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.codec.bf16):
-                decoded = self.codec.decoder(received, reliability)
+                decoded = self.codec.decoder(received, reliability)[:, :, : image.shape[2], : image.shape[3]]
             out[index] = ((decoded.float().clamp(0, 1) * 255).round() / 255).to(out.device, out.dtype)
         return out

@@ -260,7 +260,10 @@ class Receiver:
         silent = [(a - self._origin, b - self._origin) for a, b, lost in list(self._overruns) if lost]
         result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker, available, silent)
         symbols, variance, received = from_air(result.symbols, result.noise_variance, result.received, header.seed)
-        overruns, skipped = self._overruns_until(self._origin + start, self._origin + min(held, int(result.end)))
+        end = (
+            held if result.truncated else min(held, int(result.end))
+        )  # a frame cut by an overrun has its place all the same
+        overruns, skipped = self._overruns_until(self._origin + start, self._origin + end)
         nearest = int(np.rint(sync.start))
         report = FrameReport(
             sample_index=self._origin + nearest,
@@ -283,16 +286,17 @@ class Receiver:
         return ReceivedFrame(header, symbols, variance, received, report)
 
     def _overruns_until(self, first: int, last: int) -> tuple[int, int]:
-        """Overruns from sample ``first`` to ``last`` and the samples lost by them; those before ``last`` are forgotten."""
+        """Overruns from sample ``first`` to ``last``, and the samples lost by them there; those before ``last`` are forgotten."""
         known = list(self._overruns)  # another thread may add to it
         for past in (o for o in known if o[1] <= last):
             self._overruns.remove(past)
         within = [o for o in known if o[0] < last and o[1] > first]
-        return len(within), sum(lost for _, _, lost in within)
+        return len(within), sum(min(lost, min(b, last) - max(a, first)) for a, b, lost in within)
 
     def _nothing(self, header: FrameHeader, sync: Synchronisation) -> ReceivedFrame:
         """A frame of which the stream held little more than the header: all of its payload is erased."""
         count = header.payload_symbols
+        overruns, skipped = self._overruns_until(self._origin + int(sync.start), self._need)
         report = FrameReport(
             sample_index=self._origin + int(np.rint(sync.start)),
             timing=sync.start - float(np.rint(sync.start)),
@@ -302,8 +306,9 @@ class Receiver:
             gain_db=float("nan"),
             phase=sync.phase,
             snr_db=float("nan"),
-            lost_samples=0,
+            lost_samples=skipped,
             erased=1.0,
+            overruns=overruns,
         )
         self._count(header, report, True)
         self._resume(self._need)
