@@ -35,14 +35,20 @@ class Draw:
 
 
 def draw(config: TrainingConfig, generator: torch.Generator) -> Draw:
+    """Draw a plan for each image of a batch. Layers and Es/N0 are stratified over the batch, each on its own: every step sees
+    their whole range, which makes its gradient steadier than independent draws would."""
+
     def uniform() -> Tensor:
         return torch.rand(config.batch, generator=generator)
 
+    def stratified() -> Tensor:
+        return (torch.randperm(config.batch, generator=generator) + uniform()) / config.batch
+
     low, high = config.layers_sent
-    sent = (low * ((high + 1) / low) ** uniform()).floor().clamp(low, high).long()
+    sent = (low * ((high + 1) / low) ** stratified()).floor().clamp(low, high).long()
     cut = (sent * uniform()).floor().clamp_min(1).long()
     received = torch.where(uniform() < config.truncation_rate, cut, sent)
-    snr_db = config.snr_db[0] + (config.snr_db[1] - config.snr_db[0]) * uniform()
+    snr_db = config.snr_db[0] + (config.snr_db[1] - config.snr_db[0]) * stratified()
     told = (uniform() < config.told_rate).float()
     error = config.told_error_db * torch.randn(config.batch, generator=generator)
     return Draw(sent, received, snr_db, snr_db + error, told)
