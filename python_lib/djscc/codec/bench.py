@@ -80,9 +80,12 @@ def ahead_of(table: Plane, other: Plane) -> dict[str, Any]:
 
 
 def send_frames(
-    codec: Codec, tiles: TileSet, layers: int, snr_db: float, by_content: bool | str = False
+    codec: Codec, tiles: TileSet, layers: int, snr_db: float, by_content: bool | str = False, told: bool = False
 ) -> dict[str, float]:
-    """Send tiles in frames of 64: both means of their PSNRs and both ratios. The header's table of layers is paid for."""
+    """Send tiles in frames of 64: both means of their PSNRs and both ratios. The header's table of layers is paid for.
+
+    ``told`` is whether the encoder is told the Es/N0.
+    """
     from djscc.campaign.reception import FrameSink
     from djscc.campaign.sender import FrameSource
     from djscc.campaign.summary import sum_up
@@ -91,7 +94,7 @@ def send_frames(
     report, variance = FrameReport.exact(snr_db), 10 ** (-snr_db / 10)
     rng = np.random.default_rng(2)
     sink = FrameSink([codec], tiles, metrics=("mse", "psnr_db"))
-    for header, payload in FrameSource(tiles, codec, layers, by_content=by_content):
+    for header, payload in FrameSource(tiles, codec, layers, snr_db if told else None, by_content=by_content):
         arrived = add_noise(payload, variance, rng)
         full = np.full(len(payload), variance, np.float32)
         sink.accept(ReceivedFrame(header, arrived, full, np.ones(len(payload), bool), report))

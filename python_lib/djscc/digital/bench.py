@@ -4,7 +4,7 @@
 ``python -m djscc.digital.bench --data eurosat_test.zip`` (nothing was chosen on those tiles). The same frames for all: 64 tiles in
 a random order, the same channel symbols, AWGN. ``ahead_db`` is how far the codec is ahead of each image codec, in the mean over
 tiles of PSNR and in the PSNR of the mean squared error; the digital link needs to know the Es/N0 before it sends, the codec does
-not.
+not: ``told`` is the codec that is told it all the same.
 AVIF takes most of the time, 20 s a frame: ``--every 4`` measures a quarter of the frames.
 """
 
@@ -32,6 +32,14 @@ from djscc.imagery import TileSet, load_tiles
 RATIOS = ("1/48", "1/24", "1/12", "1/4")
 SNRS_DB = (-2, 0, 4, 8)
 TILES_PER_FRAME = 64
+CHOICES: dict[
+    str, tuple[bool | str, bool]
+] = {  # how layers are chosen by content, and whether the encoder is told the Es/N0
+    "equal": (False, False),
+    "told": (False, True),
+    "by_content_mse": ("mse", False),
+    "by_content_psnr": ("psnr", False),
+}
 
 Table = dict[str, dict[str, Any]]  # ratio, Es/N0 in dB, figures
 
@@ -83,15 +91,15 @@ def measure_format(name: str, tiles: NDArray[np.uint8], avif_speed: int = AVIF_S
     return table
 
 
-def measure_codec(name: str, tiles: TileSet, by_content: bool | str) -> Table:
-    """The codec at every point, over the same frames."""
+def measure_codec(name: str, tiles: TileSet, by_content: bool | str, told: bool = False) -> Table:
+    """The codec at every point, over the same frames; ``told`` is whether its encoder is told the Es/N0."""
     codec = load_codec(name)
     return {
         ratio: {
             str(snr): {
                 key: round(value, 3)
                 for key, value in send_frames(
-                    codec, tiles, codec.layers_for_ratio(parse_ratio(ratio)), snr, by_content
+                    codec, tiles, codec.layers_for_ratio(parse_ratio(ratio)), snr, by_content, told
                 ).items()
                 if key.startswith("psnr")
             }
@@ -134,8 +142,8 @@ def main() -> int:
     else:
         links = {name: measure_format(name, tiles.images, arguments.avif_speed) for name in FORMATS}
     codecs = {
-        choice: measure_codec(arguments.codec, tiles, by_content)
-        for choice, by_content in (("equal", False), ("by_content_mse", "mse"), ("by_content_psnr", "psnr"))
+        choice: measure_codec(arguments.codec, tiles, *settings_of_choice)
+        for choice, settings_of_choice in CHOICES.items()
     }
     result = {
         "command": "python -m djscc.digital.bench " + " ".join(Path(a).name if "/" in a else a for a in sys.argv[1:]),
