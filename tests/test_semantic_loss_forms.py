@@ -90,7 +90,7 @@ def test_ratio_must_be_positive():
     [
         ("psnr", {"psnr_db": 20 * math.log10(255)}, 0.0, 20 * math.log10(255)),
         ("psnr", {"psnr_db": 0.0}, 1.0, 0.0),
-        ("psnr", {"psnr_db": 99.0}, 0.0, 20 * math.log10(255)),
+        ("psnr", {"psnr_db": 99.0}, 1 - 99 / (20 * math.log10(255)), 99.0),  # means stay those of the PSNRs
         ("mse", {"mse": 0.01}, 0.01, 0.01),
         ("mse", {"psnr_db": 20.0}, 0.01, 0.01),
         ("ssim", {"ssim": 0.9}, 0.1, 0.9),
