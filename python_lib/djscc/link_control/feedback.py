@@ -15,7 +15,7 @@ from djscc.errors import DjsccError
 from djscc.link_control.choices import Choice, choices_of_model, ratios_of
 from djscc.link_control.controller import Controller, ControllerSettings
 from djscc.links import MetricsSubscriber, Received, Security, parse_address
-from djscc.semantic_loss import FittedModel, load_models
+from djscc.semantic_loss import FittedModel, load_models, only_model
 from djscc.waveform import FrameHeader
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def chosen_model(path: str | Path, metric: str | None, codec: Codec, channel: st
     metrics = {model.metric for model in models}
     metric = metric or (next(iter(metrics)) if len(metrics) == 1 else "psnr")
     codecs = {model.provenance.get("codec") for model in models if model.metric == metric}
-    return FittedModel.load(path, metric=metric, codec=codec.name if codec.name in codecs else None, channel=channel)
+    return only_model(models, path, metric=metric, codec=codec.name if codec.name in codecs else None, channel=channel)
 
 
 class ClosedLoop:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,22 +151,32 @@ class FittedModel:
         cls, path: str | Path, *, metric: str | None = None, codec: str | None = None, channel: str | None = None
     ) -> FittedModel:
         """Read a model from its own file or from the JSON of ``djscc fit``; metric, codec and channel choose among several."""
-        models = [
-            model
-            for model in load_models(path)
-            if metric in (None, model.metric)
-            and codec in (None, model.provenance.get("codec"))
-            and channel in (None, model.provenance.get("channel"))
-        ]
-        if len(models) == 1:
-            return models[0]
-        wanted = f"metric {metric or 'any'}, codec {codec or 'any'}, channel {channel or 'any'}"
-        if not models:
-            raise ModelError(f"{path}: holds no fitted model of {wanted}")
-        held = ", ".join(
-            f"{m.metric} of {m.provenance.get('codec')} over {m.provenance.get('channel')}" for m in models
-        )
-        raise ModelError(f"{path}: holds {len(models)} models of {wanted} ({held}); name one")
+        return only_model(load_models(path), path, metric=metric, codec=codec, channel=channel)
+
+
+def only_model(
+    models: Sequence[FittedModel],
+    path: str | Path,
+    *,
+    metric: str | None = None,
+    codec: str | None = None,
+    channel: str | None = None,
+) -> FittedModel:
+    """The one of the models of a file that metric, codec and channel leave; ModelError where they leave none or several."""
+    left = [
+        model
+        for model in models
+        if metric in (None, model.metric)
+        and codec in (None, model.provenance.get("codec"))
+        and channel in (None, model.provenance.get("channel"))
+    ]
+    if len(left) == 1:
+        return left[0]
+    wanted = f"metric {metric or 'any'}, codec {codec or 'any'}, channel {channel or 'any'}"
+    if not left:
+        raise ModelError(f"{path}: holds no fitted model of {wanted}")
+    held = ", ".join(f"{m.metric} of {m.provenance.get('codec')} over {m.provenance.get('channel')}" for m in left)
+    raise ModelError(f"{path}: holds {len(left)} models of {wanted} ({held}); name one")
 
 
 def load_models(path: str | Path) -> list[FittedModel]:

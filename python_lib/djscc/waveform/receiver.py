@@ -260,9 +260,8 @@ class Receiver:
         silent = [(a - self._origin, b - self._origin) for a, b, lost in list(self._overruns) if lost]
         result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker, available, silent)
         symbols, variance, received = from_air(result.symbols, result.noise_variance, result.received, header.seed)
-        end = (
-            held if result.truncated else min(held, int(result.end))
-        )  # a frame cut by an overrun has its place all the same
+        # a frame that an overrun cuts off has its place on the air all the same
+        end = held if result.truncated else min(held, int(result.end))
         overruns, skipped = self._overruns_until(self._origin + start, self._origin + end)
         nearest = int(np.rint(sync.start))
         report = FrameReport(
