@@ -51,7 +51,7 @@ packages() {
 environment() {
     local pip=.venv/bin/pip
     echo "making .venv: PyTorch and the other packages, 1.6 GB on disk; some minutes"
-    [[ -x .venv/bin/python ]] || "$PYTHON" -m venv --system-site-packages .venv
+    [[ -x .venv/bin/pip ]] || "$PYTHON" -m venv --system-site-packages .venv
     # PyTorch: the CPU build where there is no NVIDIA driver (a tenth of the size), if an index has it
     local torch
     torch=$(sed -n 's/^\(torch==[0-9.]*\).*/\1/p' requirements.txt)

@@ -2,6 +2,10 @@
 """The command line: results with the keys that scripts rely on, clear errors, exit codes, nothing logged lost."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,13 +85,44 @@ def test_the_same_seed_gives_the_same_result(tmp_path):
         (["transmit", "/nowhere.png", "--sink", "file:/tmp/never"], 1, "/nowhere.png: cannot be read"),
         (["transmit", "x.png", "--sink", "carrier-pigeon"], 1, "--sink 'carrier-pigeon' is unknown"),
         (["receive", "--source", "file:/nowhere", "--run", "/tmp/djscc-never"], 1, "/nowhere: cannot be read"),
+        ([*EVALUATE, "--snr", "0", "--channel", "leo-600km-x-band"], 1, "fly it with `djscc loopback"),
+        ([*EVALUATE, "--snr", "0", "--channel", "BINARY.yaml"], 1, "BINARY.yaml is not valid YAML"),
+        (["virtual-usrp", "--air", "BINARY.yaml"], 1, "BINARY.yaml is not valid YAML"),
+        (["virtual-pluto", "--symbol-rate", "0"], 1, "--symbol-rate 0"),
+        (["virtual-pluto", "--radios", "300"], 1, "1 to 254 radios"),
+        (["monitor", "--port", "70000"], 1, "port 70000"),
+        (["link-budget", "leo-600km-x-band", "--json", "."], 1, "--json .: names no file"),
         (["nonsense"], 2, "invalid choice"),
     ],
 )
-def test_wrong_use_is_said_clearly(capsys, arguments, exit_code, message):
+def test_wrong_use_is_said_clearly(capsys, tmp_path, monkeypatch, arguments, exit_code, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "BINARY.yaml").write_bytes(b"name: \xff\xfe")
     assert code(*arguments) == exit_code
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["virtual-pluto", "--radios", "2", "--lo-ppm", "-5,5"], "lo_ppm", [-5, 5]),
+        (["loopback", "--ratio", "1/12", "--cfo", "-1.25e4"], "cfo", -12500),
+        (["transmit", "x.png", "--sink", "file:x", "--gain", "-2e1"], "gain", -20),
+        (["calibrate", "--receive-gain-limits", "-1", "7e1"], "receive_gain_limits", [-1, 70]),
+    ],
+)
+def test_negative_values_may_be_lists_and_have_exponents(arguments, name, value):
+    assert getattr(parser().parse_args(arguments), name) == value
+
+
+def test_output_that_is_read_no_further_ends_without_a_traceback():
+    command = "set -o pipefail; djscc link-budget leo-600km-x-band --step 0.1 | head -1"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, env=os.environ | {"PATH": path}
+    )
+    assert done.returncode == 1 and done.stdout.count("\n") == 1 and "Traceback" not in done.stderr, done.stderr
 
 
 def test_an_image_that_does_not_decode_is_named(tmp_path, capsys):

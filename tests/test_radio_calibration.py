@@ -99,6 +99,7 @@ def test_levels():
         (["--gain", "0"], "--sink is missing"),
         (["--gain", "0", "--sink", "file:x", "--source", "usrp:"], "is no radio"),
         (["--gain", "0", "--simulate", "awgn", "--receive-gain-limits", "9", "1"], "give the lower one first"),
+        (["--gain", "0", "--simulate", "awgn", "--receive-gain", "80"], "outside of --receive-gain-limits 0 70"),
     ],
 )
 def test_wrong_use_is_said_clearly(capsys, arguments, message):

@@ -199,6 +199,7 @@ def test_values_out_of_range_are_refused_by_name() -> None:
     [
         ({"radios": []}, "radios"),
         ({"radios": [{"address": "192.168.2.1"}]}, "loopback"),
+        ({"radios": [{"address": "::1"}]}, "loopback"),
         ({"radios": [{}, {"address": "127.0.0.1"}]}, "address of its own"),
         ({"clock": "slow"}, "clock"),
         ({"path_loss": 3}, "path_loss_db"),
@@ -208,6 +209,11 @@ def test_values_out_of_range_are_refused_by_name() -> None:
 def test_settings_that_cannot_be_are_refused(mapping: dict[str, Any], word: str) -> None:
     with pytest.raises(VirtualRadioError, match=word):
         load_air(mapping)
+
+
+def test_radios_are_of_the_kind_that_was_asked_for_where_the_file_says_none() -> None:
+    assert [r.kind for r in load_air({}, "usrp").radios] == ["usrp"]
+    assert [r.kind for r in load_air({"radios": [{}, {"kind": "pluto"}]}, "usrp").radios] == ["usrp", "pluto"]
 
 
 def test_settings_survive_a_file(tmp_path: Path) -> None:

@@ -165,11 +165,19 @@ def test_front_end_correction_of_symbols_leaves_clean_ones() -> None:
     rng = np.random.default_rng(9)
     clean = gaussian(50000, rng)
     symbols = clean.copy()
-    correct_symbols(symbols)
+    none = np.zeros(clean.size, np.float32)
+    correct_symbols(symbols, none)
     assert np.mean(np.abs(symbols - clean) ** 2) < 2e-4
-    symbols = (clean + 0.04 * clean.conj() + 0.05j).astype(np.complex64)
-    correct_symbols(symbols)
+    leaked = (clean + 0.04 * clean.conj() + 0.05j).astype(np.complex64)
+    symbols = leaked.copy()
+    correct_symbols(symbols, none)
     assert np.mean(np.abs(symbols - clean) ** 2) < 4e-4
+    symbols = leaked.copy()  # a fade: little but noise, amplified a thousand times
+    variance = none.copy()
+    variance[20000:30000], variance[40000:] = 1e6, np.inf
+    symbols[20000:30000] += 1000 * gaussian(10000, rng)
+    correct_symbols(symbols, variance)
+    assert np.mean(np.abs(symbols - clean)[:20000] ** 2) < 4e-4
 
 
 @pytest.mark.parametrize("samples_per_symbol", [2, 3, 4])

@@ -115,6 +115,14 @@ def test_wrong_settings_name_the_value(name: str, value: float) -> None:
         WaveformSettings(**{name: value})
 
 
+def test_a_whole_number_of_samples_may_be_a_float() -> None:
+    settings = WaveformSettings(1e6, 2e6 / 1e6)  # type: ignore[arg-type]
+    assert settings == WaveformSettings() and isinstance(settings.samples_per_symbol, int)
+    for value in (float("nan"), None, "2"):
+        with pytest.raises(WaveformError, match="samples_per_symbol is"):
+            WaveformSettings(1e6, value)  # type: ignore[arg-type]
+
+
 def test_default_frame_spends_at_most_6_percent_on_overhead() -> None:
     header = example_header(64)
     assert 1 - header.payload_symbols / Modulator().on_air_symbols(header) <= 0.06

@@ -149,6 +149,91 @@ def test_lost_samples_are_found_counted_and_erased(lost: int, snr_db: float) -> 
     assert 0 < got[0].report.erased < 0.02 + 3 * lost / samples.size
 
 
+@pytest.mark.parametrize("tiles", [4, 16])
+def test_losses_anywhere_in_short_frames_are_found_and_placed(tiles: int) -> None:
+    """From behind the header to the last block, of 1 to 2000 samples."""
+    header, payload, samples = frame(3, tiles)
+    rng = np.random.default_rng(tiles)
+    body = 2 * (24 + 1024 + 1312 + 20)
+    for lost in rng.choice([1, 2, 5, 17, 100, 364, 2000], 12):
+        at = int(rng.integers(body, samples.size - 2 * (64 + 24) - lost - 100))
+        air = over_the_air(samples, MODULATOR.guard(), snr_db=20)
+        got = Receiver(SETTINGS).push(np.concatenate([air[:at], air[at + lost :]]))
+        assert got[0].header == header
+        assert got[0].report.lost_samples == lost, at
+        good = got[0].received
+        assert np.mean((np.abs(got[0].symbols - payload) ** 2 / got[0].noise_variance)[good]) < 1.5, (lost, at)
+        assert 1 - good.mean() < (3 * 328 * 2 + 2 * lost) / (samples.size - body)
+
+
+@pytest.mark.parametrize("apart", [6000, 9000])
+def test_two_losses_close_together(apart: int) -> None:
+    _, payload, samples = frame(3, 40)
+    air = over_the_air(samples, MODULATOR.guard(), snr_db=20)
+    first, second = 34000, 34000 + 2 * apart
+    got = Receiver(SETTINGS).push(np.concatenate([air[:first], air[first + 364 : second], air[second + 100 :]]))[0]
+    assert got.report.lost_samples == 464
+    assert error_db(got, payload) < -18
+    assert got.report.erased < 0.04
+
+
+@pytest.mark.parametrize("snr_db", [20.0, 5.0])
+def test_a_blocked_stretch_leaves_the_rest_of_the_frame_as_it_is(snr_db: float) -> None:
+    """The signal is gone for a part of the frame, the noise is not: amplified noise there spoils nothing elsewhere."""
+    _, payload, samples = frame(3, 40)
+    blocked = samples.copy()
+    blocked[40000:56000] = 0
+    for seed in range(3):
+        got = Receiver(SETTINGS).push(over_the_air(blocked, MODULATOR.guard(), snr_db=snr_db, seed=seed))[0]
+        good = got.received & (got.noise_variance < 4 * 10 ** (-snr_db / 10))
+        assert good.mean() > 0.7
+        assert 10 * np.log10(np.mean(np.abs(got.symbols - payload)[good] ** 2)) < -snr_db + 2
+
+
+def test_a_recording_that_ends_with_a_frame_is_whole() -> None:
+    for tiles in (1, 4, 40):
+        header, _, samples = frame(1, tiles)
+        receiver = Receiver(SETTINGS)
+        got = receiver.push(over_the_air(silence(500), samples)) + receiver.flush()
+        assert [f.header for f in got] == [header]
+        assert got[0].report.erased == 0
+        assert receiver.counters.truncated == 0
+
+
+def test_samples_that_are_no_numbers_are_erased() -> None:
+    _, payload, samples = frame(3, 16)
+    air = over_the_air(samples, MODULATOR.guard(), snr_db=20)
+    air[20000:21000] = np.nan
+    receivers = Receiver(SETTINGS), Receiver(SETTINGS)
+    got = receivers[0].push(air)
+    assert got[0].report.erased > 0.02
+    assert got[0].report.lost_samples == got[0].report.overruns == 0
+    assert error_db(got[0], payload) < -19
+    assert same(got, [f for at in range(0, air.size, 777) for f in receivers[1].push(air[at : at + 777])])
+
+
+def test_overruns_before_a_frame_are_forgotten() -> None:
+    _, _, samples = frame(1)
+    receiver = Receiver(SETTINGS)
+    for at in range(1000):
+        receiver.overrun(at, at + 1)
+    got = receiver.push(over_the_air(silence(20000), samples, MODULATOR.guard()))
+    assert got[0].report.overruns == 0
+    assert receiver.counters.overruns == 1000
+    assert receiver._overruns == []
+
+
+def test_frames_missed_are_counted_over_scenes() -> None:
+    """Images of one frame each are numbered by one counter."""
+    parts = []
+    for number in (0, 3, 5):
+        header = replace(example_header(4), frame_number=number, seed=number, scene_id=number)
+        parts.append(MODULATOR.modulate(header, gaussian(header.payload_symbols, np.random.default_rng(number))))
+    receiver = Receiver(SETTINGS)
+    assert len(receiver.push(over_the_air(*parts, MODULATOR.guard()))) == 3
+    assert receiver.counters.frames_missed == 3
+
+
 def test_lost_stretch_is_spread_over_all_tiles() -> None:
     _, _, samples = frame(3, 40)
     received = over_the_air(silence(500), samples[:41234], samples[42234:], MODULATOR.guard())

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from gnuradio import gr
 
@@ -204,8 +203,3 @@ def _connect_messages(flowgraph: gr.top_block, front_end: FrontEnd) -> None:
     for block, port, counter in front_end.messages:
         flowgraph.msg_connect(block, port, counter, "in")
     flowgraph.counters_of_messages = [counter for _, _, counter in front_end.messages]  # must live as long
-
-
-def actual_settings(flowgraph: radio_transmitter | radio_receiver) -> Mapping[str, Any]:
-    """What the radio says that it was set to."""
-    return flowgraph.front_end.actual

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from djscc.cache import BoundedCache
 from djscc.campaign.collected import Collected
-from djscc.campaign.runlog import RunLog, now
+from djscc.campaign.runlog import RunLog, folder_of_frame, now
 from djscc.campaign.scenes import Scenes
 from djscc.campaign.sender import scene_id
 from djscc.codec import Codec, CodecError, load_codec_by_id
@@ -275,7 +275,7 @@ class FrameSink:
         if self.log is not None:
             folder = self.point.get("point") or f"scene-{header.scene_id:08x}"
             if self.folder_a_frame:
-                folder = f"{folder}_f{self.number_of(header):05d}"
+                folder = folder_of_frame(folder, self.number_of(header))
             arrived = np.array([entry["erased"] < 1 for entry in entries])
             image = self.scenes.add(header, tiles, arrived, self.log.picture_path("received", folder))
             if image is not None:

@@ -211,6 +211,11 @@ class RunLog:
         return path
 
 
+def folder_of_frame(point: str, frame_number: int) -> str:
+    """The folder below ``received/`` of one frame alone, where frames repeat the scene of a point."""
+    return f"{point}_f{frame_number:05d}"
+
+
 def versions() -> dict[str, str]:
     """What a run depends on; GNU Radio where it is installed."""
     found = {"djscc": __version__, "python": platform.python_version(), "numpy": np.__version__}

@@ -113,7 +113,7 @@ def load_channel(source: str | Path | Mapping[str, Any] | ChannelDescription) ->
         mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ChannelError(f"channel: cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ChannelError(f"channel: {path} is not valid YAML: {error}") from None
     if not isinstance(mapping, Mapping):
         raise ChannelError(f"channel: {path} holds {mapping!r}; expected keys and values")

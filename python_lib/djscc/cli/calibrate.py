@@ -57,6 +57,9 @@ def add_commands(commands: Any) -> None:
         metavar="DB",
         help="with --simulate: between the ends (default: 40)",
     )
+    parser.add_argument(
+        "--receive-antenna", metavar="NAME", help="of the radio that receives; --antenna is the transmitter's"
+    )
     options.add_seed(parser)
     add_radio(parser)
     options.add_json(parser)
@@ -72,6 +75,9 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     low, high = arguments.receive_gain_limits
     if low > high:
         raise StreamError(f"--receive-gain-limits {low:g} {high:g}: give the lower one first")
+    wanted = arguments.receive_gain
+    if wanted is not None and not low <= wanted <= high:
+        raise StreamError(f"--receive-gain {wanted:g}: outside of --receive-gain-limits {low:g} {high:g}; widen those")
     if radio.gain is None:
         raise StreamError("nothing is sent before --gain, the transmitter's, is given")
     bench: SimulatedBench | _RadioBench
@@ -84,8 +90,8 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
         bench = SimulatedBench(channel, settings, arguments.loss, arguments.frames, arguments.seed)
     else:
         sink, source = (_radio(arguments, name).at(radio.address) for name in ("sink", "source"))
-        bench = _RadioBench(sink, source, radio, settings, arguments.frames)
-    first = min(max(START_DB if arguments.receive_gain is None else arguments.receive_gain, low), high)
+        bench = _RadioBench(sink, source, radio, arguments.receive_antenna, settings, arguments.frames)
+    first = min(max(START_DB, low), high) if wanted is None else wanted
 
     def tell(measured: Measurement) -> None:
         print(measured.line(), flush=True)
@@ -120,9 +126,16 @@ class _RadioBench:
     """Two ends of radios; each measurement opens them anew."""
 
     def __init__(
-        self, sink: Endpoint, source: Endpoint, radio: RadioSettings, settings: WaveformSettings, frames: int
+        self,
+        sink: Endpoint,
+        source: Endpoint,
+        radio: RadioSettings,
+        receive_antenna: str | None,
+        settings: WaveformSettings,
+        frames: int,
     ) -> None:
-        self._sink, self._source, self._radio, self._settings, self._frames = sink, source, radio, settings, frames
+        self._sink, self._source, self._settings, self._frames = sink, source, settings, frames
+        self._transmitter, self._receiver = radio, replace(radio, antenna=receive_antenna)
 
     def measure(self, transmit_gain: float, receive_gain: float) -> Measurement:
         """Send and receive with these gains."""
@@ -134,8 +147,8 @@ class _RadioBench:
         gnuradio_module().radio_bench(
             TestFrames(self._frames),
             self._frames,
-            (self._sink, replace(self._radio, gain=transmit_gain)),
-            (self._source, replace(self._radio, gain=receive_gain, antenna=None)),
+            (self._sink, replace(self._transmitter, gain=transmit_gain)),
+            (self._source, replace(self._receiver, gain=receive_gain)),
             self._settings,
             taker,
             meter,

@@ -10,6 +10,7 @@ from typing import Any
 
 from djscc.campaign.plan import Plan, PlanError, Point, resolve_data
 from djscc.campaign.runlog import RunLog
+from djscc.channels import load_channel
 from djscc.cli import options
 
 IMAGE_CODECS = ("jpeg2000", "webp", "avif")  # djscc.digital.FORMATS
@@ -119,6 +120,11 @@ def run_link_budget(arguments: argparse.Namespace) -> int:
 def run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.codec in IMAGE_CODECS:
         return _run_digital(arguments)
+    if load_channel(arguments.channel).orbit is not None:
+        raise PlanError(
+            f"--channel {arguments.channel}: a satellite pass changes with time; fly it with `djscc loopback --channel "
+            f"{arguments.channel}`, or see it with `djscc link-budget`"
+        )
     return _run(arguments, "symbols", None)
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from djscc.links import Security
 
 
+NEGATIVE = re.compile(r"-\.?\d[-+\d.,eE]*\Z")  # values of options that begin with a minus
+
+
 class MissingFileError(DjsccError):
     """A file that is not there."""
 
@@ -40,6 +43,7 @@ def command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
+    parser._negative_number_matcher = NEGATIVE  # argparse's own takes -2e5 and -5,5 for options
     return parser
 
 
@@ -195,10 +199,12 @@ def write_json(path: Path | None, result: Any) -> None:
         return
     text = json.dumps(result, indent=1, allow_nan=False)
     text = re.sub(r"\[(?:[-+\d.eE,\s]|null)*\]", lambda found: " ".join(found[0].split()), text)
-    temporary = path.with_name(path.name + ".tmp")
     try:
+        temporary = path.with_name(path.name + ".tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text + "\n")
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"--json {path}: cannot be written ({error.strerror}); choose another file") from error
+    except ValueError as error:
+        raise OutputError(f"--json {path}: names no file; choose one") from error

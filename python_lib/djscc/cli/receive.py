@@ -7,7 +7,7 @@ import argparse
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class Intake:
                 total, count = self._sums.get(key, (0.0, 0))
                 self._sums[key] = total + record[key], count + 1
         shown = line(record) if isinstance(self.sink, TestSink) else _line(record, len(frame.header.layers))
-        print(shown, flush=True)
+        with suppress(BrokenPipeError):  # reception goes on where nobody reads its lines any more
+            print(shown, flush=True)
         return record
 
     def mean(self, key: str) -> float | None:

@@ -92,6 +92,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--not-itself", action="store_true", help="a radio does not hear its own transmitter")
     parser.add_argument("--seconds", type=options.number, metavar="S", help="end by itself after so long")
     options.add_seed(parser)
+    parser.set_defaults(seed=None)  # the air's, which is 1
     options.add_json(parser)
 
 
@@ -123,10 +124,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _settings(arguments: argparse.Namespace) -> Any:
     from djscc.channels import ChannelError, load_channel
-    from djscc.virtual_radio import AirSettings, RadioSettings, VirtualRadioError, load_air
+    from djscc.virtual_radio import VirtualRadioError, load_air
 
     try:
-        air = load_air(arguments.air) if arguments.air else AirSettings(radios=(RadioSettings(kind=arguments.kind),))
+        air = load_air(arguments.air or {}, arguments.kind)
+        if arguments.symbol_rate <= 0:
+            raise VirtualRadioError(f"--symbol-rate {arguments.symbol_rate:g}: give symbols per second, above 0")
         radios = list(air.radios)
         if arguments.radios is not None:
             radios = [radios[min(i, len(radios) - 1)] for i in range(arguments.radios)]
@@ -151,7 +154,9 @@ def _settings(arguments: argparse.Namespace) -> Any:
                 for change in changes:
                     change[key] = getattr(arguments, key)
         radios = [dataclasses.replace(radio, **change) for radio, change in zip(radios, changes, strict=True)]
-        given: dict[str, Any] = {"radios": tuple(radios), "seed": arguments.seed}
+        given: dict[str, Any] = {"radios": tuple(radios)}
+        if arguments.seed is not None:
+            given["seed"] = arguments.seed
         if arguments.path_loss is not None:
             given["path_loss_db"] = arguments.path_loss
         if arguments.delay is not None:

@@ -208,14 +208,12 @@ def measure_codec(name: str, tiles: NDArray[np.uint8]) -> dict[str, Any]:
     for decoder in others:
         entry[decoder] = plane(load_codec(name, decoder), tiles, FEW_SNRS_DB)
     entry["by_content"] = by_content(codec, tiles)
-    entry["told_3_db_too_high"] = {
-        r: round(mean_psnr(codec, tiles, n, 0, 3) - mean_psnr(codec, tiles, n, 0, 0), 3) for r, n in RATIOS.items()
-    }
-    entry["told_3_db_too_low"] = {
-        r: round(mean_psnr(codec, tiles, n, 0, -3) - mean_psnr(codec, tiles, n, 0, 0), 3) for r, n in RATIOS.items()
-    }
+    for key, wrong_db in (("told_3_db_too_high", 3), ("told_3_db_too_low", -3)):
+        right = entry[f"{best}_told_the_snr"]
+        entry[key] = {r: round(mean_psnr(codec, tiles, n, 0, wrong_db) - right[r]["0"], 3) for r, n in RATIOS.items()}
+    planned = {layers: entry[best][ratio]["0"] for ratio, layers in RATIOS.items()}
     entry["prefix_against_planned_at_0_db"] = {
-        f"{k}/192 of {n}/192": round(mean_psnr(codec, tiles, n, 0, kept=k) - mean_psnr(codec, tiles, k, 0), 3)
+        f"{k}/192 of {n}/192": round(mean_psnr(codec, tiles, n, 0, kept=k) - planned[k], 3)
         for n, k in ((16, 8), (24, 16), (48, 24), (48, 16))
     }
     entry["papr_db"] = peaks(codec, tiles)

@@ -41,10 +41,9 @@ class MonitorServer:
         self._lock = threading.Lock()
         try:
             self._server = _Server(("127.0.0.1", port), self)
-        except OSError as error:
-            raise LinkError(
-                f"port {port} on 127.0.0.1 cannot be opened ({error.strerror}); give another --port"
-            ) from error
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "ports go to 65535"
+            raise LinkError(f"port {port} on 127.0.0.1 cannot be opened ({reason}); give another --port") from error
         self.port: int = self._server.server_address[1]
         self._threads = [threading.Thread(target=self._server.serve_forever, name="monitor page", daemon=True)]
         self._stopping = threading.Event()

@@ -29,12 +29,11 @@ BITS = 12  # of a simulated converter
 
 
 class LevelMeter:
-    """Peak, mean and clipping of what a receiver got. Full scale is 1 in I and in Q."""
+    """Peak and clipping of what a receiver got. Full scale is 1 in I and in Q."""
 
     def __init__(self) -> None:
         self.samples = self.clipped = 0
         self.peak = 0.0
-        self._energy = 0.0
 
     def write(self, samples: NDArray[np.complex64]) -> None:
         """The next samples."""
@@ -44,7 +43,6 @@ class LevelMeter:
         self.samples += len(samples)
         self.peak = max(self.peak, float(largest.max()))
         self.clipped += int(np.count_nonzero(largest >= FULL_SCALE))
-        self._energy += float(np.sum(largest.astype(np.float64) ** 2))
 
     def gap(self, count: int) -> None:
         """Lost samples have no level."""
@@ -180,8 +178,6 @@ def _reason(best: Measurement, limits: tuple[float, float]) -> str:
 
 class SimulatedBench:
     """Transmitter, channel and a receiver whose 12-bit converter clips: gains are dB on the samples."""
-
-    receive_limits = (0.0, 90.0)
 
     def __init__(
         self, channel: ChannelDescription, settings: WaveformSettings, loss_db: float, frames: int, seed: int

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from djscc.campaign.runlog import RunLog
+from djscc.campaign.runlog import RunLog, folder_of_frame
 from djscc.errors import DjsccError
 
 
@@ -46,7 +46,7 @@ class Run:
         folder, name = str(tile.get("point") or f"scene-{tile.get('scene_id')}"), f"{int(tile['index']):05d}.png"
         path = self.folder / "received" / folder / name
         if tile.get("frame_number") is not None and not path.is_file():  # repeated: a folder for each frame
-            return path.parent.with_name(f"{folder}_f{int(tile['frame_number']):05d}") / name
+            return path.parent.with_name(folder_of_frame(folder, int(tile["frame_number"]))) / name
         return path
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from djscc.campaign import RunLog
+from djscc.campaign.runlog import folder_of_frame
 from djscc.imagery import load_image
 from djscc.report.figures import COLOURS, STYLE, snr_label
 from djscc.report.runs import ReportError, snr_text
@@ -44,7 +45,8 @@ def satellite_pass(log: RunLog) -> Figure:
         panel = figure.add_subplot(grid[3, column])
         panel.set_axis_off()
         record = got[index]
-        pictures = sorted((log.folder / "received" / f"{record['point']}_f{record['frame_number']:05d}").glob("*.png"))
+        name = folder_of_frame(record["point"], record["frame_number"])
+        pictures = sorted((log.folder / "received" / name).glob("*.png"))
         if pictures:
             panel.imshow(load_image(pictures[0]))
         panel.set_title(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 from collections.abc import Callable
@@ -71,9 +72,10 @@ class RadioServer:
         except OSError as error:
             listener.close()
             self.stop()
+            busy = "another virtual radio may be running there; stop it, or " * (error.errno == errno.EADDRINUSE)
             raise VirtualRadioError(
-                f"{radio.address}:{port} cannot be used ({error.strerror}): another virtual radio may be running "
-                "there; stop it, or give this one another address such as 127.0.1.1"
+                f"{radio.address}:{port} cannot be used ({error.strerror}): {busy}give this one another address such as "
+                "127.0.1.1"
             ) from error
         listener.listen(16)
         self._listeners.append(listener)

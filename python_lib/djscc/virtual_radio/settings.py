@@ -49,7 +49,7 @@ class RadioSettings:
         require(self.kind in MODELS, "kind", self.kind, f"Use one of {', '.join(MODELS)}.")
         if self.address:
             try:
-                loopback = ipaddress.ip_address(self.address).is_loopback
+                loopback = ipaddress.IPv4Address(self.address).is_loopback
             except ValueError:
                 loopback = False
             require(
@@ -95,7 +95,7 @@ class AirSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        require(len(self.radios) > 0, "radios", self.radios, "An air needs at least one radio.")
+        require(0 < len(self.radios) < 255, "radios", len(self.radios), "An air has 1 to 254 radios.")
         require(self.clock in CLOCKS, "clock", self.clock, f"Use one of {', '.join(CLOCKS)}.")
         require(0 <= self.path_loss_db <= 300, "path_loss_db", self.path_loss_db, "Use 0 to 300 dB.")
         require(0 <= self.delay_s <= 10, "delay_s", self.delay_s, "Use 0 to 10 s.")
@@ -142,10 +142,10 @@ class AirSettings:
         return plain(self)
 
 
-def load_air(source: str | Path | Mapping[str, Any]) -> AirSettings:
+def load_air(source: str | Path | Mapping[str, Any], kind: str = "pluto") -> AirSettings:
     """Read an air from a YAML file or a mapping; VirtualRadioError names the key, the value and the remedy.
 
-    ``channel`` may be the name of a preset.
+    ``channel`` may be the name of a preset. Radios that do not say their kind, or one where there are none, are of ``kind``.
     """
     mapping: Any = source
     if not isinstance(source, Mapping):
@@ -154,11 +154,16 @@ def load_air(source: str | Path | Mapping[str, Any]) -> AirSettings:
             mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise VirtualRadioError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise VirtualRadioError(f"{path} is not valid YAML: {error}") from None
     try:
         if isinstance(mapping, Mapping) and isinstance(mapping.get("channel"), str):
             mapping = {**mapping, "channel": load_channel(mapping["channel"])}
+        if isinstance(mapping, Mapping):
+            radios = mapping.get("radios", [{}])
+            if isinstance(radios, list | tuple):
+                radios = [{"kind": kind, **radio} if isinstance(radio, Mapping) else radio for radio in radios]
+            mapping = {**mapping, "radios": radios}
         return build(AirSettings, mapping)
     except ChannelError as error:
         raise VirtualRadioError(f"virtual radios: {error}") from None

@@ -7,8 +7,11 @@ and TX carry samples in packets of a header and 16-bit I and Q, RX also takes th
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import importlib.util
 import math
+import os
 import socket
 import struct
 import sys
@@ -39,12 +42,15 @@ MODULE = "libdjscc_virtual_usrp.so"
 
 
 def module_folder() -> Path | None:
-    """The folder that UHD_MODULE_PATH must name: where the module was installed, beside this Python or on the system."""
-    for prefix in (Path(sys.prefix), Path("/usr/local"), Path("/usr")):
-        folder = prefix / "lib" / "djscc" / "uhd-modules"
-        if (folder / MODULE).is_file():
-            return folder
-    return None
+    """The folder that UHD_MODULE_PATH must name: where the module was installed, beside the blocks, this Python or on the
+    system."""
+    folders = [Path(part) for part in os.environ.get("UHD_MODULE_PATH", "").split(":") if part]
+    with contextlib.suppress(ImportError, ValueError):
+        blocks = importlib.util.find_spec("gnuradio.djscc")
+        if blocks is not None and blocks.origin is not None:
+            folders += [parent / "lib" / "djscc" / "uhd-modules" for parent in Path(blocks.origin).parents[3:7]]
+    folders += [Path(prefix) / "lib" / "djscc" / "uhd-modules" for prefix in (sys.prefix, "/usr/local", "/usr")]
+    return next((folder for folder in folders if (folder / MODULE).is_file()), None)
 
 
 class UsrpSession:

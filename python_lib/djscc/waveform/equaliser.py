@@ -31,7 +31,7 @@ from djscc.waveform.modulator import compose
 from djscc.waveform.phase import PhaseCurve
 from djscc.waveform.snr import Noise, noise_power, signal_power
 from djscc.waveform.synchronise import Synchronisation
-from djscc.waveform.tracking import PilotTracker, Track
+from djscc.waveform.tracking import PilotTracker, Track, fall
 
 _RINGING = 4  # symbols on either side of a gap that lack part of their pulse
 _MARGIN = 8  # symbols before a frame's end from which the next may be searched for
@@ -42,7 +42,7 @@ class Equalised:
     """Payload as on the air (still interleaved and scrambled), and what was estimated on the way.
 
     start           instant of the preamble's first symbol, in samples; phase of the carrier there, in radians.
-    frequency, frequency_rate  at the frame's middle, in cycles/sample and cycles/sample^2.
+    frequency, frequency_rate  at the middle of what arrived of the frame, in cycles/sample and cycles/sample^2.
     power           of the payload's signal at the matched filter's output.
     end             sample from which the next frame may be searched for.
     truncated       whether the signal ended before the frame did.
@@ -105,7 +105,7 @@ def equalise(
     offset, slope = _fit_delay(base, track)
     start, spacing = base.start + offset * matched.sps, matched.sps * (1 + slope)
     curve = PhaseCurve(base, track)
-    taken = _resample(samples, base.frequency, start, spacing, track.slip, block_at, total - TAIL_SYMBOLS, matched)
+    taken = _resample(samples, base.frequency, start, spacing, track, block_at, total - TAIL_SYMBOLS, matched)
 
     pilot = pilots(blocks)
     turned = taken.blocks * curve.back_blocks(block_at)
@@ -140,12 +140,13 @@ def equalise(
     power = _power(base, smooth, level, own, good, payload, received, noise) if received.any() else 0.0
 
     symbols = (payload * factor.conj() / level).astype(np.complex64)
-    symbols[~received] = 0
-    correct_symbols(symbols)
     noise_variance = ((noise.local * (1 + own)).astype(np.float32)[block_of] / level).astype(np.float32)
     noise_variance[~received] = np.inf
-    rate, acceleration = curve.rates(total / 2)
+    symbols[~received] = 0
+    correct_symbols(symbols, noise_variance)
+    symbols[~received] = 0
     end_symbol = block_at[whole] if truncated else total - _MARGIN
+    rate, acceleration = curve.rates(end_symbol / 2)
     return Equalised(
         symbols=symbols,
         noise_variance=noise_variance,
@@ -157,8 +158,8 @@ def equalise(
         clock_ppm=-slope * 1e6,
         power=power,
         snr_db=10 * float(np.log10(max(power, 1e-3 * noise.power) / noise.power)),
-        lost_samples=int(track.slip[-1]),
-        end=start + spacing * end_symbol - int(track.slip[-1]),
+        lost_samples=track.tail_slip,
+        end=start + spacing * end_symbol - track.tail_slip,
         truncated=truncated,
         stages={
             "window_centre": track.centre,
@@ -214,20 +215,12 @@ def _fit_delay(base: Anchor, track: Track) -> tuple[float, float]:
 def _whole_blocks(base: Anchor, track: Track, blocks: int) -> tuple[int, bool]:
     """How many blocks were received whole, and whether the signal ended before the frame did.
 
-    Where the tail is missing: the most likely block from which on the pilots explain less of their blocks' energy than
-    half-way between what they do at the SNR of the frame's start and what chance does. It counts if they fall short by more
-    than noise makes them do once in 10,000 frames (the largest fall of a random walk with drift is exponential; Cox and
-    Miller, The Theory of Stochastic Processes, 1965).
+    Where the tail is missing, the pilots tell.
     """
     if track.present[-1]:
         return blocks, False
-    chance = 1 / PILOT_SYMBOLS
-    usual = (base.snr + chance) / (base.snr + 1)
-    drift = (usual - chance) / 2
-    excess = np.concatenate([[0.0], np.cumsum(track.coherence - (chance + drift))])
-    cut = int(np.argmax(excess))
-    variance = (1 - usual) * chance  # near that of the beta distribution of chance, and of its narrowing at high SNR
-    if excess[cut] - excess[-1] < max(9 * variance / (2 * drift), 3 * drift):
+    cut = fall(track.coherence, base.snr)
+    if cut is None:
         return blocks, False
     first = blocks - track.coherence.size
     return max(first + cut - 1, 0), True  # the signal ended within the block before the first that misses its pilots
@@ -238,18 +231,19 @@ def _resample(
     frequency: float,
     start: float,
     spacing: float,
-    slip: NDArray[np.int64],
+    track: Track,
     block_at: NDArray[np.int64],
     tail_at: int,
     matched: MatchedFilter,
 ) -> _Resampled:
     halves = np.stack([block_at, block_at + matched.run], axis=1)
+    slip, at_tail = track.slip, track.tail_slip
     starts = start + spacing * halves - slip[:, None]
     blocks = matched(samples, starts.reshape(-1), frequency)[0].reshape(block_at.size, BLOCK_SYMBOLS)
-    tail = matched.stretch(samples, start + tail_at * spacing - slip[-1], TAIL_SYMBOLS, frequency, spacing)
-    if slip.any():  # the carrier went on through the lost samples
-        back = np.exp(-2j * np.pi * frequency * slip).astype(np.complex64)
-        blocks, tail = blocks * back[:, None], tail * back[-1]
+    tail = matched.stretch(samples, start + tail_at * spacing - at_tail, TAIL_SYMBOLS, frequency, spacing)
+    if slip.any() or at_tail:  # the carrier went on through the lost samples
+        blocks = blocks * np.exp(-2j * np.pi * frequency * slip).astype(np.complex64)[:, None]
+        tail = tail * np.complex64(np.exp(-2j * np.pi * frequency * at_tail))
     return _Resampled(blocks, tail)
 
 

@@ -73,8 +73,9 @@ class WaveformSettings:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.symbol_rate) and self.symbol_rate > 0):
             raise WaveformError(f"symbol_rate is {self.symbol_rate}: give symbols per second, above 0")
-        if self.samples_per_symbol != int(self.samples_per_symbol) or not 2 <= self.samples_per_symbol <= 16:
+        if self.samples_per_symbol not in range(2, 17):
             raise WaveformError(f"samples_per_symbol is {self.samples_per_symbol}: give a whole number from 2 to 16")
+        object.__setattr__(self, "samples_per_symbol", int(self.samples_per_symbol))  # 2.0 is 2
         if not 0.1 <= self.roll_off <= 0.5:
             raise WaveformError(f"roll_off is {self.roll_off}: give 0.1 to 0.5, such as 0.2, 0.25 or 0.35")
         if not 0 <= self.back_off_db <= 30:

@@ -19,7 +19,7 @@ class FrameReport:
 
     sample_index   absolute number of the sample nearest to the preamble's first symbol, counted from the receiver's start.
     timing         how far after that sample the symbol is, in samples, -0.5 to 0.5.
-    cfo_hz         carrier frequency offset at the middle of the frame.
+    cfo_hz         carrier frequency offset at the middle of the frame, or of what was received before the signal ended.
     doppler_rate   its drift in Hz/s.
     clock_ppm      sample clock of the transmitter against the receiver's, positive where the transmitter's is faster.
     gain_db        mean power of the received payload, 0 dB where it is sent with ``mean_power`` over no loss.
@@ -73,11 +73,11 @@ class ReceiverCounters:
     """What a receiver has seen since its start.
 
     samples          samples taken in.
-    invalid_samples  of these, not finite or absurdly large; taken as zeros.
+    invalid_samples  of these, not finite or absurdly large; taken as zeros, and longer stretches erased.
     detections       preambles found.
     frames           frames handed over.
     headers_lost     preambles whose header did not decode.
-    frames_missed    frames that the counter in the headers of one scene says were sent but not received.
+    frames_missed    frames that the counter in the headers of one codec says were sent but not received.
     lost_samples     samples found missing within frames.
     overruns         times that the front end said that it lost samples.
     truncated        frames whose end was not received.

@@ -10,12 +10,9 @@ it (James and Stein, 1961), so that a clean frame is left as it is.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from djscc.waveform.format import Complex
-
-
-def _improper(values: Complex) -> complex:
-    return complex(np.mean(values * values, dtype=np.complex128))
 
 
 def _shrunk(estimate: complex, variance: float) -> np.complex64:
@@ -30,14 +27,20 @@ def correct_samples(samples: Complex, scrambled: slice, samples_per_symbol: int)
     dc = complex(np.mean(part, dtype=np.complex128))
     samples -= _shrunk(dc, power / independent)
     power = max(power - abs(dc) ** 2, 1e-30)
-    image = _improper(part) / (2 * power)
+    image = complex(np.mean(part * part, dtype=np.complex128)) / (2 * power)
     samples -= _shrunk(image, 1 / (2 * independent)) * samples.conj()
 
 
-def correct_symbols(symbols: Complex) -> None:
-    """Remove the transmitter's carrier leakage and image from equalised scrambled ``symbols`` of mean power 1, in place."""
-    if symbols.size == 0:
+def correct_symbols(symbols: Complex, noise_variance: NDArray[np.float32]) -> None:
+    """Remove the transmitter's carrier leakage and image from equalised scrambled ``symbols`` of mean power 1, in place.
+
+    Each symbol counts by the inverse variance of what it says (leakage: of x, image: of x^2), so that a faded stretch, whose
+    symbols are little but amplified noise, tells nothing. ``noise_variance`` is infinite where nothing was received.
+    """
+    weight = 1 / (1 + noise_variance.astype(np.float64))
+    if (total := float(weight.sum())) <= 0:
         return
-    power = float(np.vdot(symbols, symbols).real) / symbols.size
-    symbols -= _shrunk(complex(np.mean(symbols, dtype=np.complex128)), power / symbols.size)
-    symbols -= _shrunk(_improper(symbols) / 2, power**2 / (2 * symbols.size)) * symbols.conj()
+    symbols -= _shrunk(complex(weight @ symbols) / total, 1 / total)
+    weight *= weight
+    total = float(weight.sum())
+    symbols -= _shrunk(complex(weight @ (symbols * symbols)) / (2 * total), 1 / (2 * total)) * symbols.conj()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from djscc.waveform.format import (
     PILOT_SYMBOLS,
     PREAMBLE_SYMBOLS,
     PULSE_SPAN,
+    TAIL_SYMBOLS,
     Bits,
     Complex,
     WaveformError,
@@ -45,6 +47,7 @@ _CHUNK = 1 << 16
 _MAX_CLOCK = 60e-6
 _HEADER_DRIFTS = (0.0, 4e-5, -4e-5)  # cycles per symbol that the carrier may have strayed since the preamble
 _RUN = BLOCK_SYMBOLS // 2
+_SILENCE = 4  # symbols from which on a stretch of zeros is erased; less is left to look like noise
 _LONGEST_GAP = 1 << 22  # samples: after more than these no frame goes on
 
 
@@ -57,7 +60,7 @@ class Receiver:
     Working range, for all stages together, at 1 Msym/s (times and rates scale with the symbol rate): Es/N0 of the payload
     from -8 dB; carrier offset to 8 % of the symbol rate; Doppler rate to 10 kHz/s; sample clocks 50 ppm apart; phase noise
     of ``impairments.PHASE_NOISE_MASK``; flat Rician fading of K 10 dB or more with 100 Hz of Doppler spread; DC, IQ image
-    and quantisation of a low-cost front end; losses of up to 2048 symbols within a frame. Not for channels with echoes
+    and quantisation of a low-cost front end; losses of 0.2 to 2048 symbols within a frame, after its header. Not for channels with echoes
     longer than a fraction of a symbol: there is no equaliser of more than one tap.
 
     ``dump`` names a folder for the inner signals of each stage, one .npz file a frame.
@@ -74,7 +77,8 @@ class Receiver:
         if dump is not None:
             dump.mkdir(parents=True, exist_ok=True)
         self._begin(0)
-        self._last: tuple[int, int, int] | None = None
+        self._last: tuple[int, int] | None = None  # codec and number of the frame before
+        self._lock = threading.Lock()  # over the next
         self._overruns: list[tuple[int, int, int]] = []  # first and last sample, and how many were lost for certain
 
     def _begin(self, at: int) -> None:
@@ -84,6 +88,7 @@ class Receiver:
         self._buffer.append(np.zeros(self._detector.lead, np.complex64))
         self._cursor = self._buffer.start  # the search has come so far
         self._need = self._cursor + self._detector.block  # samples that the next step waits for
+        self._silent: list[tuple[int, int]] = []  # first and end of the stretches where zeros stand for samples
         self._sync: Synchronisation | None = None  # a frame being received, instants counted from _origin
         self._origin = at
         self._stream_end: int | None = None  # number of samples in the stream, once it has ended
@@ -108,6 +113,7 @@ class Receiver:
             raise WaveformError(f"{count} samples lost: give 1 or more")
         at = self._buffer.end
         self.overrun(at, at + count, count)
+        self._silent.append((at, at + count))
         if count > _LONGEST_GAP:
             frames = self.flush()
             self._begin(at + count)
@@ -123,8 +129,9 @@ class Receiver:
 
         May be called from another thread than the samples'.
         """
-        self.counters.overruns += 1
-        self._overruns.append((first, last, lost))
+        with self._lock:
+            self.counters.overruns += 1
+            self._overruns.append((first, last, lost))
 
     @property
     def position(self) -> int:
@@ -160,6 +167,11 @@ class Receiver:
         if not valid.all():
             self.counters.invalid_samples += int(np.count_nonzero(~valid))
             samples = np.where(valid, samples, np.complex64(0))
+            edges = np.flatnonzero(np.diff(valid, prepend=True, append=True))
+            for first, end in (edges.reshape(-1, 2) + self._buffer.end).tolist():
+                if self._silent and self._silent[-1][1] == first:
+                    first = self._silent.pop()[0]
+                self._silent.append((first, end))
         self._buffer.append(samples)
 
     def _step(self) -> ReceivedFrame | None:
@@ -177,6 +189,9 @@ class Receiver:
         self._cursor = cursor
         self._need = cursor + self._detector.block
         self._buffer.forget(cursor)
+        with self._lock:
+            self._overruns = [o for o in self._overruns if o[1] >= cursor]
+        self._silent = [s for s in self._silent if s[1] >= cursor]
 
     def _search(self) -> None:
         detection = self._detector(self._buffer.take(self._cursor, self._need))
@@ -250,20 +265,21 @@ class Receiver:
         held, available = samples.size, None
         if self._stream_end is not None and self._stream_end < self._need:
             held = self._stream_end - self._origin
-            symbols_held = (held - start) // sps - PULSE_SPAN - PREAMBLE_SYMBOLS
-            available = max(symbols_held // BLOCK_SYMBOLS, 0)
-            if available >= data_blocks(known.size + header.payload_symbols):
+            data_symbols = known.size + header.payload_symbols
+            symbols_held = (held - start) // sps - PULSE_SPAN
+            available = max((symbols_held - PREAMBLE_SYMBOLS) // BLOCK_SYMBOLS, 0)
+            if symbols_held >= frame_symbols(data_symbols) - TAIL_SYMBOLS:
                 available = None
             elif available <= data_blocks(known.size):
                 return self._nothing(header, sync)
         correct_samples(samples, slice(start + PREAMBLE_SYMBOLS * sps, held - (PULSE_SPAN + 16) * sps), sps)
-        silent = [(a - self._origin, b - self._origin) for a, b, lost in list(self._overruns) if lost]
+        silent = [(a - self._origin, b - self._origin) for a, b in self._silent if b - a >= _SILENCE * sps]
         result = equalise(samples, sync, known, header.payload_symbols, self._matched, self._tracker, available, silent)
         symbols, variance, received = from_air(result.symbols, result.noise_variance, result.received, header.seed)
         # a frame that an overrun cuts off has its place on the air all the same
         end = held if result.truncated else min(held, int(result.end))
         overruns, skipped = self._overruns_until(self._origin + start, self._origin + end)
-        nearest = int(np.rint(sync.start))
+        nearest = int(np.rint(result.start))
         report = FrameReport(
             sample_index=self._origin + nearest,
             timing=result.start - nearest,
@@ -286,10 +302,9 @@ class Receiver:
 
     def _overruns_until(self, first: int, last: int) -> tuple[int, int]:
         """Overruns from sample ``first`` to ``last``, and the samples lost by them there; those before ``last`` are forgotten."""
-        known = list(self._overruns)  # another thread may add to it
-        for past in (o for o in known if o[1] <= last):
-            self._overruns.remove(past)
-        within = [o for o in known if o[0] < last and o[1] > first]
+        with self._lock:
+            within = [o for o in self._overruns if o[0] < last and o[1] > first]
+            self._overruns = [o for o in self._overruns if o[1] > last]
         return len(within), sum(min(lost, min(b, last) - max(a, first)) for a, b, lost in within)
 
     def _nothing(self, header: FrameHeader, sync: Synchronisation) -> ReceivedFrame:
@@ -319,7 +334,7 @@ class Receiver:
         counters.frames += 1
         counters.lost_samples += abs(report.lost_samples)
         counters.truncated += int(truncated)
-        if self._last is not None and self._last[:2] == (header.codec_id, header.scene_id):
-            gap = (header.frame_number - self._last[2]) % 65536
+        if self._last is not None and self._last[0] == header.codec_id:
+            gap = (header.frame_number - self._last[1]) % 65536
             counters.frames_missed += gap - 1 if 0 < gap < 32768 else 0
-        self._last = header.codec_id, header.scene_id, header.frame_number
+        self._last = header.codec_id, header.frame_number

@@ -53,6 +53,7 @@ class Track:
     coherence share of each pilot block's energy, from the first tracked on, that its pilots explain.
     edges     first block of each window, and the number of blocks.
     slip      samples lost between the preamble and each pilot block (blocks,).
+    tail_slip samples lost between the preamble and the tail.
     erased    blocks (blocks,) within which samples were lost.
     """
 
@@ -66,6 +67,7 @@ class Track:
     coherence: Float
     edges: Integer
     slip: Integer
+    tail_slip: int
     erased: NDArray[np.bool_]
 
     def until(self, block: int) -> Track:
@@ -174,7 +176,7 @@ class PilotTracker:
         self.sps = settings.samples_per_symbol
         self._block = _Probe(settings, PILOT_SYMBOLS)
         self._tail = _Probe(settings, TAIL_SYMBOLS)
-        self._wide = MatchedFilter(settings, MAX_LOST_SYMBOLS + 2 * PILOT_SYMBOLS)
+        self._wide = MatchedFilter(settings, MAX_LOST_SYMBOLS + PILOT_SYMBOLS + TAIL_SYMBOLS)
 
     def __call__(self, samples: Complex, anchor: Anchor, first: int, blocks: int, tail: int) -> Track:
         """Track pilot blocks ``first`` to ``blocks - 1``, and the tail that starts at symbol ``tail``, from the anchor on."""
@@ -184,25 +186,33 @@ class PilotTracker:
         found: list[_Window] = []
         places: list[tuple[float, float]] = []  # middle and phase of each window
         slips = np.zeros(blocks, np.int64)
-        losses: list[tuple[int, int]] = []  # windows at which a loss was noticed, and the samples lost by then
+        erased = np.zeros(blocks, bool)
+        start = first  # a loss lies after the one before it
         for window in range(windows):
             block = np.arange(edges[window], edges[window + 1])
             before = state.slip
             state.advance(float(block.mean()))
             found.append(self._find(samples, anchor, block, state))
-            if state.slip != before:
-                losses.append((window, state.slip))
             slips[block] = state.slip
             places.append((state.at, state.accept(found[-1])))
+            if state.slip != before:
+                around = np.arange(max(int(edges[max(window - 2, 0)]), start), edges[window + 1])
+                loss = self._place_loss(samples, anchor, around, before, state.slip, state)
+                loss.note(slips, erased)
+                start = loss.last + 1
         at_tail = np.array([(tail - PREAMBLE_SYMBOLS) / BLOCK_SYMBOLS])
         state.advance(float(at_tail[0]) + (TAIL_SYMBOLS - PILOT_SYMBOLS) / 2 / BLOCK_SYMBOLS)
-        found.append(self._look(samples, anchor, at_tail, state))
+        before = state.slip
+        found.append(self._find(samples, anchor, at_tail, state))
+        if state.slip != before:
+            around = np.arange(min(max(int(edges[max(windows - 2, 0)]), start), blocks - 1), blocks)
+            loss = self._place_loss(samples, anchor, around, before, state.slip, state)
+            if loss.coherence > halfway(anchor.snr):
+                loss.note(slips, erased)
+            else:  # another frame's tail, after this one was cut off
+                state.slip = before
+                found[-1] = self._look(samples, anchor, at_tail, state)
         places.append((state.at, state.accept(found[-1])))
-
-        erased = np.zeros(blocks, bool)
-        for window, after in losses:
-            around = np.arange(edges[max(window - 2, 0)], edges[window + 1])
-            self._place_loss(samples, anchor, around, after, slips, erased, state)
         power = np.array([w.power for w in found])
         middle, phase = np.array(places).T
         return Track(
@@ -216,10 +226,11 @@ class PilotTracker:
             coherence=np.concatenate([w.coherence for w in found[:-1]]).astype(np.float64),
             edges=edges,
             slip=slips,
+            tail_slip=state.slip,
             erased=erased,
         )
 
-    def _find(self, samples: Complex, anchor: Anchor, block: Integer, state: _State) -> _Window:
+    def _find(self, samples: Complex, anchor: Anchor, block: Float | Integer, state: _State) -> _Window:
         """Measure a window; look further where its pilots are not at the predicted instants, and note a loss in ``state``."""
         result = self._look(samples, anchor, block, state)
         shift = result.delay - state.delay.value
@@ -240,7 +251,27 @@ class PilotTracker:
                 state.slip = slip + lost
                 near.append((self._look(samples, anchor, block, state), state.slip))
             result, state.slip = max(near, key=lambda pair: pair[0].power)
-        return result
+        cut = fall(result.coherence, anchor.snr) if block.size > 1 else None
+        return result if cut is None else self._split(samples, anchor, block, cut, state, result)
+
+    def _split(
+        self, samples: Complex, anchor: Anchor, block: Float | Integer, cut: int, state: _State, whole: _Window
+    ) -> _Window:
+        """Measure again a window whose pilots are not where they should be from block number ``cut`` of it on: the later
+        blocks by themselves where a loss of samples before them shows, else the earlier ones by themselves."""
+        slip, middle = state.slip, state.at
+        state.advance(float(block[cut:].mean()))
+        state.slip = slip + self._search_loss(samples, anchor, block[cut:], state)
+        if state.slip != slip:
+            later = self._look(samples, anchor, block[cut:], state)
+            if later.power > _SLIP_SIGNIFICANT:
+                return replace(later, coherence=np.concatenate([whole.coherence[:cut], later.coherence]))
+        state.slip = slip
+        if cut < 2:
+            state.advance(middle)
+            return whole
+        state.advance(float(block[:cut].mean()))
+        return replace(self._look(samples, anchor, block[:cut], state), coherence=whole.coherence)
 
     def _starts(self, anchor: Anchor, block: Float | Integer, slip: int, delay: _Kalman, shift: float = 0.0) -> Float:
         symbol = shift + PREAMBLE_SYMBOLS + block * BLOCK_SYMBOLS + delay.value + delay.slope * (block - delay.at)
@@ -252,18 +283,15 @@ class PilotTracker:
         """Measure pilot blocks (whole numbers) or the tail (its place between blocks) ``shift`` after the prediction."""
         starts = self._starts(anchor, block, state.slip, state.delay, shift)
         pull_in = min(5 * state.rate.deviation, _PULL_IN)
-        if block.dtype.kind == "i":
-            probe, known, away = self._block, pilots(block.size, int(block[0])), block - state.at
-        else:
-            probe, known, away = self._tail, tail_pilots()[None, :], np.zeros(1)
-        found = probe(samples, starts, anchor.frequency, known, away, state.rate.value, pull_in)
+        probe, away = (self._block, block - state.at) if block.dtype.kind == "i" else (self._tail, np.zeros(1))
+        found = probe(samples, starts, anchor.frequency, _known(block), away, state.rate.value, pull_in)
         through = anchor.frequency * state.slip  # cycles that the carrier went on through the lost samples
         return replace(found, phase=found.phase - through, delay=state.delay.value + shift + found.delay)
 
-    def _search_loss(self, samples: Complex, anchor: Anchor, block: Integer, state: _State) -> int:
+    def _search_loss(self, samples: Complex, anchor: Anchor, block: Float | Integer, state: _State) -> int:
         """Samples lost before the window, by correlation of its pilots at all lags half a symbol apart; 0 if none show."""
         sps = self.sps
-        known = pilots(block.size, int(block[0])).conj()
+        known = _known(block).conj()
         first = self._starts(anchor, block, state.slip, state.delay) - MAX_LOST_SYMBOLS * sps
         line = np.exp(-2j * np.pi * (block - state.at) * state.rate.value)
         lags = MAX_LOST_SYMBOLS + PILOT_SYMBOLS
@@ -282,31 +310,71 @@ class PilotTracker:
         return lost if best > _SLIP_SIGNIFICANT * floor else 0
 
     def _place_loss(
-        self,
-        samples: Complex,
-        anchor: Anchor,
-        block: Integer,
-        after: int,
-        slips: Integer,
-        erased: NDArray[np.bool_],
-        state: _State,
-    ) -> None:
-        """Find between which two blocks the loss lies that was noticed at a window; note it in ``slips``, ``erased``."""
-        before = int(slips[block[0]])
+        self, samples: Complex, anchor: Anchor, block: Integer, before: int, after: int, state: _State
+    ) -> _Loss:
+        """Find where among the blocks the slip went from ``before`` to ``after``."""
         known = pilots(block.size, int(block[0])).conj()
-        levels = []
+        levels, shares = [], []
         for slip in (before, after):
             symbols = self._block.symbols(samples, self._starts(anchor, block, slip, state.delay), anchor.frequency)
             levels.append(np.abs((symbols * known).mean(axis=1)) ** 2)
-        # The last block with good pilots is ``last``; the loss starts within it and takes ``gap`` blocks with it.
-        blocks_lost = (after - before) / (BLOCK_SYMBOLS * self.sps)
-        gap = 1 if blocks_lost < 0.1 else int(blocks_lost) + 2
-        old = np.cumsum(levels[0])
-        new = np.concatenate([np.cumsum(levels[1][::-1])[::-1], np.zeros(gap + 1)])
-        last = int(block[0]) + int(np.argmax(old + new[gap : gap + block.size]))
-        slips[block[0] : last + 1] = before
-        slips[last + 1 : block[-1] + 1] = after
-        erased[last : last + gap] = True
+            shares.append(levels[-1] / np.maximum(np.mean(np.abs(symbols) ** 2, axis=1), 1e-30))
+        # The last block with good pilots is ``last``; the loss starts within it and takes ``gap`` blocks with it. Blocks with
+        # less than half the usual level count against either slip.
+        usual = float(np.median(np.maximum(*levels)))
+        old, new = (np.concatenate([[0.0], np.cumsum(level - usual / 2)]) for level in levels)
+        shortest = max(int((after - before) / (BLOCK_SYMBOLS * self.sps)) + 1, 1)
+        best = (-np.inf, 0, 0)
+        for gap in (shortest, shortest + 1):
+            score = old[1:] + new[-1] - new[np.minimum(np.arange(block.size) + gap, block.size)]
+            best = max(best, (float(score.max()), int(score.argmax()), gap))
+        _, last, gap = best
+        others = np.concatenate([shares[0][: last + 1], shares[1][last + gap :]])
+        return _Loss(block, int(block[0]) + last, gap, before, after, float(others.mean()))
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """A loss of samples among ``block``, within block ``last``: it takes ``gap`` blocks. The slip goes from ``before`` to
+    ``after``, the mean coherence of the other blocks is ``coherence``."""
+
+    block: Integer
+    last: int
+    gap: int
+    before: int
+    after: int
+    coherence: float
+
+    def note(self, slips: Integer, erased: NDArray[np.bool_]) -> None:
+        slips[self.block[0] : self.last + 1] = self.before
+        slips[self.last + 1 : self.block[-1] + 1] = self.after
+        erased[self.last : self.last + self.gap] = True
+
+
+def _known(block: Float | Integer) -> Complex:
+    """The pilots of blocks (whole numbers), or of the tail (a place between blocks), one row each."""
+    return pilots(block.size, int(block[0])) if block.dtype.kind == "i" else tail_pilots()[None, :]
+
+
+def fall(coherence: Float, snr: float) -> int | None:
+    """The most likely block from which on pilots explain less of their blocks' energy than half-way to what chance does.
+
+    None where they fall short by no more than noise makes them do once in 10,000 frames (the largest fall of a random walk
+    with drift is exponential; Cox and Miller, The Theory of Stochastic Processes, 1965).
+    """
+    chance = 1 / PILOT_SYMBOLS
+    usual = (snr + chance) / (snr + 1)
+    drift = (usual - chance) / 2
+    excess = np.concatenate([[0.0], np.cumsum(coherence - halfway(snr))])
+    cut = int(np.argmax(excess))
+    variance = (1 - usual) * chance  # near that of the beta distribution of chance, and of its narrowing at high SNR
+    return cut if excess[cut] - excess[-1] >= max(9 * variance / (2 * drift), 3 * drift) else None
+
+
+def halfway(snr: float) -> float:
+    """Share of a block's energy half-way between what its pilots explain at an SNR and what chance does."""
+    chance = 1 / PILOT_SYMBOLS
+    return (chance + (snr + chance) / (snr + 1)) / 2
 
 
 class _State:
@@ -368,7 +436,7 @@ class _Kalman:
         self.value += self.slope * step
         move = np.array([[1.0, step], [0.0, 1.0]])
         self._p = move @ self._p @ move.T
-        self._p[0, 0] += self._wander * step / WINDOW
+        self._p[0, 0] += self._wander * abs(step) / WINDOW
         self.at = at
 
     def update(self, measured: float, variance: float) -> None:
