@@ -166,6 +166,19 @@ def test_losses_anywhere_in_short_frames_are_found_and_placed(tiles: int) -> Non
         assert 1 - good.mean() < (3 * 328 * 2 + 2 * lost) / (samples.size - body)
 
 
+@pytest.mark.parametrize("lost", [1, 17, 364])
+def test_a_loss_within_the_header_spoils_no_estimate(lost: int) -> None:
+    """The header's code bridges it; carrier, clock and SNR come from what is before it and after."""
+    _, payload, samples = frame(3, 16)
+    air = over_the_air(samples, MODULATOR.guard(), snr_db=20)
+    at = 2 * (24 + 1024 + 800)
+    got = Receiver(SETTINGS).push(np.concatenate([air[:at], air[at + lost :]]))[0]
+    assert got.report.lost_samples == lost
+    assert error_db(got, payload) < -19
+    assert got.report.snr_db > 17
+    assert abs(got.report.clock_ppm) < 3 and abs(got.report.cfo_hz - 11000) < 10
+
+
 @pytest.mark.parametrize("apart", [6000, 9000])
 def test_two_losses_close_together(apart: int) -> None:
     _, payload, samples = frame(3, 40)

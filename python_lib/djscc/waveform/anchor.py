@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from djscc.waveform.format import BLOCK_SYMBOLS, Complex, Float
+from djscc.waveform.format import BLOCK_SYMBOLS, PREAMBLE_SYMBOLS, Complex, Float
 from djscc.waveform.matched_filter import MatchedFilter
 from djscc.waveform.pulse import curvature, raised_cosine_slope
 from djscc.waveform.synchronise import Synchronisation
 
 _SEGMENT = 64
 DRIFT_PRIOR = 40e-6  # of the delay by symbols: sample clocks some 50 ppm apart
+_CLOCK = 60e-6  # more are no clocks
+_ABSENT = 0.2  # of what known symbols usually explain: less is taken for nothing
+_ABSENT_SEGMENTS = 3  # so many at the end of the known symbols, or it is a fade
 _REACH = 24  # symbols of the pulse in the known slopes
 
 
@@ -51,8 +54,8 @@ class Anchor:
 def anchor(samples: Complex, sync: Synchronisation, known: Complex, matched: MatchedFilter) -> Anchor:
     """Refine a synchronisation by the ``known`` symbols (n,) at the start of the frame: preamble, pilots and header.
 
-    Least squares on the phases of segments for the frequency, on the derivative for the delay. Working range: that of
-    ``synchronise``, sample clocks 50 ppm apart.
+    Least squares on the phases of segments for the frequency, on the derivative for the delay. Where samples were lost within
+    the header, what comes after is left out. Working range: that of ``synchronise``, sample clocks 50 ppm apart.
     """
     sps = matched.sps
     count = known.size // _SEGMENT
@@ -65,6 +68,10 @@ def anchor(samples: Complex, sync: Synchronisation, known: Complex, matched: Mat
     energy = np.sum(np.abs(sent.reshape(count, -1)) ** 2, axis=1).astype(np.float64)
     gains = (symbols * sent.conj()).reshape(count, -1).sum(axis=1).astype(np.complex128) / energy
 
+    lost_at = _samples_lost(symbols, gains, energy)
+    if lost_at is not None:
+        return anchor(samples, sync, known[: lost_at * _SEGMENT], matched)
+
     middle = (size - 1) / 2
     phase, rate = _phase_line(gains, energy, centres - middle, sync.phase / (2 * np.pi))
     line = np.exp(2j * np.pi * (phase + rate * (centres - middle)))
@@ -76,6 +83,11 @@ def anchor(samples: Complex, sync: Synchronisation, known: Complex, matched: Mat
     track = np.repeat(gains, _SEGMENT)
     floor = noise + 1e-4 * amplitude**2  # what the truncated pulse leaves counts as noise
     delay, drift, normal = _delay_line(slopes, track, sent, centres - middle, floor, matched.roll_off)
+
+    if (
+        size > PREAMBLE_SYMBOLS and abs(drift) > _CLOCK + 4 * np.linalg.inv(normal)[1, 1] ** 0.5
+    ):  # a loss of a symbol or less
+        return anchor(samples, sync, known[:PREAMBLE_SYMBOLS], matched)
 
     # Refer the segments' gains, taken at the old frequency, to the new one: its phase is 0 at sample 0 too.
     total = amplitude**2 * energy.sum() / noise
@@ -99,6 +111,16 @@ def anchor(samples: Complex, sync: Synchronisation, known: Complex, matched: Mat
         gain=np.array([np.sum(gains[g] * energy[g]) / energy[g].sum() for g in groups]),
         energy=np.array([energy[g].sum() for g in groups]),
     )
+
+
+def _samples_lost(symbols: Complex, gains: NDArray[np.complex128], energy: Float) -> int | None:
+    """The segment from which on to the end the known symbols explain next to nothing, because samples were lost there; None if
+    there is none such. The preamble, which was found, is always kept."""
+    share = np.abs(gains) ** 2 * energy / np.sum(np.abs(symbols.reshape(gains.size, -1)) ** 2, axis=1)
+    preamble = PREAMBLE_SYMBOLS // _SEGMENT
+    present = np.flatnonzero(share > max(_ABSENT * float(np.median(share[:preamble])), 4 / _SEGMENT))
+    last = int(present[-1]) + 1 if present.size else gains.size
+    return max(last, preamble) if gains.size - last >= _ABSENT_SEGMENTS and last < gains.size else None
 
 
 def _phase_line(gains: NDArray[np.complex128], energy: Float, position: Float, phase: float) -> tuple[float, float]:

@@ -130,9 +130,10 @@ def equalise(
     factor = (start_gain[:, None] + (end_gain - start_gain)[:, None] * along).reshape(-1)[:data_symbols]
     data = turned[:, PILOT_SYMBOLS:].reshape(-1)[:data_symbols]
 
-    header_error = data[: header.size] - factor[: header.size] * header
-    noise = noise_power(residue, good, float(np.sum(np.abs(header_error) ** 2)), header.size)
-    block_of = np.arange(header.size, data_symbols) // DATA_SYMBOLS
+    block_of = np.arange(data_symbols) // DATA_SYMBOLS
+    header_error = (data[: header.size] - factor[: header.size] * header)[good[block_of[: header.size]]]
+    noise = noise_power(residue, good, float(np.sum(np.abs(header_error) ** 2)), header_error.size)
+    block_of = block_of[header.size :]
     factor, payload = factor[header.size :], data[header.size :]
     level = np.maximum(factor.real**2 + factor.imag**2, np.float32(1e-30))
     received = good[block_of]

@@ -60,7 +60,7 @@ class Receiver:
     Working range, for all stages together, at 1 Msym/s (times and rates scale with the symbol rate): Es/N0 of the payload
     from -8 dB; carrier offset to 8 % of the symbol rate; Doppler rate to 10 kHz/s; sample clocks 50 ppm apart; phase noise
     of ``impairments.PHASE_NOISE_MASK``; flat Rician fading of K 10 dB or more with 100 Hz of Doppler spread; DC, IQ image
-    and quantisation of a low-cost front end; losses of 0.2 to 2048 symbols within a frame, after its header. Not for channels with echoes
+    and quantisation of a low-cost front end; losses of 0.2 to 2048 symbols after the preamble. Not for channels with echoes
     longer than a fraction of a symbol: there is no equaliser of more than one tap.
 
     ``dump`` names a folder for the inner signals of each stage, one .npz file a frame.

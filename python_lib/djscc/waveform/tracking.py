@@ -169,7 +169,7 @@ class PilotTracker:
     """Windows of pilot blocks, one after the other, under a Kalman filter for frequency and one for delay.
 
     Working range, at 1 Msym/s: Doppler rate 10 kHz/s, sample clocks 50 ppm apart, flat fading to 100 Hz of Doppler spread
-    with K of 10 or more, Es/N0 from -11 dB; losses of up to 2048 symbols at Es/N0 from -6 dB.
+    with K of 10 or more, Es/N0 from -11 dB; losses of 0.2 to 2048 symbols at Es/N0 from -6 dB, one a window.
     """
 
     def __init__(self, settings: WaveformSettings) -> None:
@@ -187,7 +187,7 @@ class PilotTracker:
         places: list[tuple[float, float]] = []  # middle and phase of each window
         slips = np.zeros(blocks, np.int64)
         erased = np.zeros(blocks, bool)
-        start = first  # a loss lies after the one before it
+        start = 0  # a loss lies after the one before it; the first may lie within the header
         for window in range(windows):
             block = np.arange(edges[window], edges[window + 1])
             before = state.slip
@@ -196,7 +196,7 @@ class PilotTracker:
             slips[block] = state.slip
             places.append((state.at, state.accept(found[-1])))
             if state.slip != before:
-                around = np.arange(max(int(edges[max(window - 2, 0)]), start), edges[window + 1])
+                around = np.arange(max(int(edges[window - 2]) if window > 1 else 0, start), edges[window + 1])
                 loss = self._place_loss(samples, anchor, around, before, state.slip, state)
                 loss.note(slips, erased)
                 start = loss.last + 1
@@ -205,7 +205,7 @@ class PilotTracker:
         before = state.slip
         found.append(self._find(samples, anchor, at_tail, state))
         if state.slip != before:
-            around = np.arange(min(max(int(edges[max(windows - 2, 0)]), start), blocks - 1), blocks)
+            around = np.arange(min(max(int(edges[windows - 2]) if windows > 1 else 0, start), blocks - 1), blocks)
             loss = self._place_loss(samples, anchor, around, before, state.slip, state)
             if loss.coherence > halfway(anchor.snr):
                 loss.note(slips, erased)
