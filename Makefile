@@ -9,7 +9,6 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := .venv/bin
-HERE := $(CURDIR)
 MODULE_SOURCES := CMakeLists.txt $(shell find gr-djscc -type f -not -name '*.pyc')
 export PYTHONPATH :=
 
@@ -23,7 +22,7 @@ $(VENV)/.ready: pyproject.toml requirements.txt setup.sh
 	@touch $@
 
 build/.built: $(VENV)/.ready $(MODULE_SOURCES)
-	@cmake -S . -B build -DCMAKE_INSTALL_PREFIX="$(HERE)/.venv" -DPYTHON_EXECUTABLE="$(HERE)/.venv/bin/python" -DCMAKE_BUILD_TYPE=Release >build.log 2>&1 \
+	@cmake -S . -B build -DCMAKE_INSTALL_PREFIX="$(CURDIR)/.venv" -DPYTHON_EXECUTABLE="$(CURDIR)/.venv/bin/python" -DCMAKE_BUILD_TYPE=Release >build.log 2>&1 \
 	  && cmake --build build >>build.log 2>&1 || { cat build.log; exit 1; }
 	@mv build.log build/build.log
 	@touch $@
@@ -40,7 +39,7 @@ demo: build/.installed
 	$(BIN)/djscc fit $(RUN) --metric all --json $(RUN)/model.json
 	@echo
 	$(BIN)/djscc report $(RUN) --out $(RUN)/report
-	@echo "open it in a browser: file://$(HERE)/$(RUN)/report/index.html"
+	@echo "open it in a browser: file://$(CURDIR)/$(RUN)/report/index.html"
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check python_lib gr-djscc tests
@@ -76,8 +75,8 @@ paper-grid: build/.installed
 
 grc: build/.installed
 	./setup.sh grc
-	PYTHONPATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'):$(HERE)/python_lib" \
-	  GRC_BLOCKS_PATH="$(HERE)/.venv/share/gnuradio/grc/blocks" gnuradio-companion flowgraphs/loopback_simulated.grc
+	PYTHONPATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'):$(CURDIR)/python_lib" \
+	  GRC_BLOCKS_PATH="$(CURDIR)/.venv/share/gnuradio/grc/blocks" gnuradio-companion flowgraphs/loopback_simulated.grc
 
 clean:
 	rm -rf build .venv

@@ -362,10 +362,10 @@ def fall(coherence: Float, snr: float) -> int | None:
     None where they fall short by no more than noise makes them do once in 10,000 frames (the largest fall of a random walk
     with drift is exponential; Cox and Miller, The Theory of Stochastic Processes, 1965).
     """
-    chance = 1 / PILOT_SYMBOLS
-    usual = (snr + chance) / (snr + 1)
-    drift = (usual - chance) / 2
-    excess = np.concatenate([[0.0], np.cumsum(coherence - halfway(snr))])
+    chance, middle = 1 / PILOT_SYMBOLS, halfway(snr)
+    drift = middle - chance
+    usual = middle + drift
+    excess = np.concatenate([[0.0], np.cumsum(coherence - middle)])
     cut = int(np.argmax(excess))
     variance = (1 - usual) * chance  # near that of the beta distribution of chance, and of its narrowing at high SNR
     return cut if excess[cut] - excess[-1] >= max(9 * variance / (2 * drift), 3 * drift) else None
