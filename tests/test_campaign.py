@@ -3,6 +3,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import shutil
@@ -20,11 +21,12 @@ from djscc.campaign.parts import cut as cut_parts
 from djscc.campaign.points import FrameCounter
 from djscc.campaign.reception import FrameSink
 from djscc.campaign.runner import run_campaign
-from djscc.campaign.scenes import Scenes, chequer
+from djscc.campaign.scenes import Scenes, chequer, read_scene
 from djscc.campaign.sender import FrameSource
 from djscc.campaign.summary import point_means, speed_text, sum_up, table
 from djscc.errors import DjsccError
-from djscc.imagery import TileSet, cut, load_image, paste
+from djscc.imagery import ImageError, TileSet, cut, load_image, paste
+from djscc.semantic_loss import FitError, split_series
 from djscc.waveform import FrameReport, ReceivedFrame
 from PIL import Image
 
@@ -209,8 +211,9 @@ def test_an_image_is_put_together_and_what_lacks_is_chequered(codec):
     assert np.array_equal(got[64:, 64:128], chequer(100, 150, 3)[64:, 64:128])
 
 
-def test_a_late_tile_does_not_undo_a_picture(codec, tmp_path):
+def test_a_late_tile_does_not_undo_a_picture(codec, tmp_path, monkeypatch):
     """Five images in turn, of which four are kept open: the first goes on from what was saved of it."""
+    monkeypatch.setattr("djscc.campaign.scenes.OPEN_BYTES", 4 * 128 * 128 * 3)
     rng = np.random.default_rng(2)
     pieces = rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     scenes, log = Scenes(), RunLog(tmp_path)
@@ -244,6 +247,22 @@ def test_a_header_cannot_fill_the_memory(codec, landsat):
     header = FrameSource(landsat.take(1), codec, 4).header(0)
     huge = dataclasses.replace(header, image_height=65535, image_width=65535)
     assert Scenes().add(huge, landsat.images[:1], np.array([True])) is None
+
+
+def test_an_image_that_no_receiver_puts_together_is_not_sent(tmp_path, monkeypatch):
+    Image.new("RGB", (100, 70)).save(tmp_path / "a.png")
+    assert read_scene(tmp_path / "a.png")[1] == (70, 100)
+    monkeypatch.setattr("djscc.campaign.scenes.MAXIMUM_BYTES", 20_000)
+    with pytest.raises(ImageError, match="70 x 100 pixels of 3 bands"):
+        read_scene(tmp_path / "a.png")
+
+
+def test_a_scene_that_grows_between_frames_does_no_harm(codec, landsat, tmp_path):
+    sink = FrameSink([codec], log=RunLog(tmp_path))
+    for total, index in ((1, 0), (64, 10)):
+        header, payload = next(iter(FrameSource(landsat.take(1), codec, 4)))
+        sink.accept(exact(dataclasses.replace(header, scene_id=7, tiles_total=total, tile_index=index), payload))
+    assert {path.name for path in (tmp_path / "received").rglob("*.png")} == {"00000.png", "00010.png"}
 
 
 # campaigns
@@ -318,6 +337,31 @@ def test_a_point_that_was_stopped_in_the_middle_is_run_again(plan, tmp_path, mon
     log = run_campaign(small, tmp_path, 1, progress=False)
     assert [r["frame_number"] for r in log.records()] == [0, 1, 2, 3]
     assert len(log.tiles()) == 8
+
+
+def test_other_weights_under_the_same_name_are_noticed(plan, tmp_path):
+    """Other weights of the decoder alone, and two codecs of one name side by side: neither is averaged with what it is not."""
+    from djscc.campaign.points import codec_of
+    from safetensors.torch import load_file, save_file
+
+    mine = tmp_path / "mine"
+    shutil.copytree(DATA / "codecs/adaptive", mine)
+    alone = dataclasses.replace(plan, codecs=(str(mine),), snr_db=(10.0,))
+    run_campaign(alone, tmp_path / "run", 1, progress=False)
+    weights = load_file(mine / "lite.safetensors")
+    save_file({key: 0.9 * value for key, value in weights.items()}, mine / "lite.safetensors")
+    manifest = json.loads((mine / "manifest.json").read_text())
+    manifest["decoders"]["lite"]["sha256"] = hashlib.sha256((mine / "lite.safetensors").read_bytes()).hexdigest()
+    (mine / "manifest.json").write_text(json.dumps(manifest))
+    codec_of.cache_clear()
+    with pytest.raises(RunError, match="codec_ids"):
+        run_campaign(alone, tmp_path / "run", 1, progress=False)
+    with pytest.raises(RunError, match="are both named 'adaptive'"):
+        run_campaign(dataclasses.replace(plan, codecs=("adaptive", str(mine))), tmp_path / "both", 1, progress=False)
+    run_campaign(alone, tmp_path / "other", 1, progress=False)
+    tiles = [tile for run in ("run", "other") for tile in RunLog(tmp_path / run).tiles()]
+    with pytest.raises(FitError, match="several networks of that name"):
+        split_series(tiles)
 
 
 def test_other_tiles_under_the_same_name_are_noticed(plan, tmp_path):

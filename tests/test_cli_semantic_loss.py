@@ -95,3 +95,8 @@ def test_single_figures(run, tmp_path, capsys):
     other = ["report", str(run), "--figure", "loss", "--series", "other over awgn", "--out", str(tmp_path / "x.png")]
     assert main(other) == 1
     assert "the runs hold 'adaptive over rician-k10'" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["report", str(run), "--points", "1/12:5", "--out", str(tmp_path / "page")]) == 1
+    assert "--points says what --figure scene draws" in capsys.readouterr().err
+    assert main(["report", str(run), "--figure", "pass", "--series", "a over b", "--out", str(tmp_path / "p.png")]) == 1
+    assert "--series says what --figure loss draws" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from djscc.campaign import RunLog, resolve_data
 from djscc.campaign.joined_log import JoinedLog
 from djscc.campaign.reception import FrameSink
 from djscc.campaign.sender import FrameSource
+from djscc.campaign.summary import sum_up
 from djscc.campaign.transmit_log import SentLog, TransmitLog
 from djscc.cli import main
 from djscc.codec import load_codec
@@ -192,6 +193,11 @@ def test_what_is_received_is_not_trusted(tmp_path, tiles, frames):
     assert [tile["index"] for tile in record["tiles"]] == [0, 1]
     assert "psnr_db" not in record["tiles"][0]
     assert {path.name for path in tmp_path.rglob("*")} == {"run", "frames.jsonl"}
+    texts = {"session": "z", "snr_est_db": "n/a", "tiles": [{"psnr_db": "high", "tasks": 5, "erased": 0.0}] * 2}
+    record = joined.accept(Received(good.message | texts, good.png))
+    assert "snr_est_db" not in record and record["tiles"][0]["tasks"] == {} and record["tiles"][0]["psnr_db"] > 20
+    assert sum_up(list(joined.log.records()))["frames_received"] == 2
+    assert joined.counts["without_tiles"] == 1
 
 
 def test_torn_transmit_log(tmp_path, tiles, frames):

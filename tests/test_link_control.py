@@ -61,10 +61,10 @@ def follow(controller: Controller, snr_of, seconds=20.0, step=0.05, delay=0.25):
     waiting, times, chosen = [], np.arange(0, seconds, step), []
     for now in times:
         while waiting and waiting[0][0] <= now:
-            known, sent, snr = waiting.pop(0)
-            controller.report(snr, sent, known)
+            known, sent, snr, forecast = waiting.pop(0)
+            controller.report(snr, sent, known, forecast)
         chosen.append(controller.choose(now))
-        waiting.append((now + delay, now, snr_of(now)))
+        waiting.append((now + delay, now, snr_of(now), controller.forecast))
     return times, chosen
 
 
@@ -181,6 +181,40 @@ def test_loop_matches_reports_by_the_frames_ids():
     assert loop.choose(10.0).name == "1/24"
 
 
+def test_the_margin_counts_from_the_choice_however_late_the_frame_goes_out():
+    """Five frames wait between choice and sending on a channel that swings by 6 dB: the margin sees the whole delay."""
+    margins = []
+    for ahead in (0, 5):
+        loop, made = ClosedLoop(Controller(CHOICES), "tcp://127.0.0.1:1"), []
+        for number in range(400):
+            loop.choose(number * 0.1)
+            made.append(number)
+            if len(made) > ahead:
+                first = made.pop(0)
+                loop.sent(header(first), number * 0.1)
+                loop.take(report(first, 12.0 + 6 * math.sin(number * 0.1)), number * 0.1 + 0.01)
+        margins.append(loop.controller.fade_margin_db(40.0))
+    assert margins[0] + 1 < margins[1]
+
+
+def test_lost_frames_grow_the_margin_but_not_those_that_the_receiver_dropped():
+    def margin(lost, dropped=0, since=0):
+        loop = ClosedLoop(Controller(CHOICES), "tcp://127.0.0.1:1")
+        for number in range(200):
+            loop.choose(number * 0.1)
+            loop.sent(header(number), number * 0.1)
+            if number >= since and not (lost and number % 8 == 0):
+                heard = report(number, 4.0)
+                heard.message["frames_dropped"] = dropped * (number // 8)
+                loop.take(heard, number * 0.1 + 0.05)
+        return loop.controller.fade_margin_db(20.0)
+
+    assert margin(lost=False) < 0.1
+    assert margin(lost=True) == pytest.approx(12.0, abs=0.1), "from 4 dB to the -8 dB at which frames are lost"
+    assert margin(lost=True, dropped=1) < 0.1
+    assert margin(lost=False, since=100) < 0.1, "nobody listened to the first hundred"
+
+
 def test_loop_over_a_link():
     publisher = MetricsPublisher("tcp://127.0.0.1:*")
     loop = ClosedLoop(Controller(CHOICES), publisher.endpoint)
@@ -212,11 +246,10 @@ def test_adaptive_beats_every_fixed_ratio_over_a_pass():
     snr = 2 + 14 * np.sin(np.pi * time / 300)
     track = Track(0.01, snr, snr, np.full(len(snr), 0.3))
 
-    def run(choose, reports=None):
-        return fly(track, plane(), 30.0, lambda ratio: 0.8 * ratio, 64, "x", choose, reports)
+    def run(choose):
+        return fly(track, plane(), 30.0, lambda ratio: 0.8 * ratio, 64, "x", choose)
 
-    controller = Controller(CHOICES)
-    adaptive = run(lambda now: controller.choose(now).ratio, controller.report)
+    adaptive = run(Controller(CHOICES))
     fixed = [run(lambda now, r=choice.ratio: r) for choice in CHOICES]
     assert adaptive.reached.mean() > 0.97
     assert adaptive.good_tiles_per_s > 1.15 * max(outcome.good_tiles_per_s for outcome in fixed)
@@ -225,9 +258,10 @@ def test_adaptive_beats_every_fixed_ratio_over_a_pass():
 
 def test_frames_in_deep_fades_are_lost_and_not_reported():
     track = Track(0.01, np.full(1000, -9.0), np.full(1000, -9.0), np.full(1000, 0.1))
-    heard = []
-    outcome = fly(track, plane(), 30.0, lambda r: 0.1, 64, "x", lambda now: 1 / 6, lambda *report: heard.append(report))
-    assert np.isnan(outcome.value).all() and not heard and outcome.good_tiles_per_s == 0
+    controller = Controller(CHOICES)
+    outcome = fly(track, plane(), 30.0, lambda r: 0.1, 64, "x", controller)
+    assert controller.forecast_db(10.0) is None, "nothing was reported"
+    assert np.isnan(outcome.value).all() and outcome.good_tiles_per_s == 0
     assert outcome.to_dict()["mean_value"] is None and outcome.to_dict()["lost"] == 100
     with pytest.raises(ControlError, match=r"a frame of 11 s \(x\) is longer than the track of 10 s: more --seconds"):
         fly(track, plane(), 30.0, lambda r: 11.0, 64, "x", lambda now: 1 / 6)

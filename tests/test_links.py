@@ -35,9 +35,9 @@ from djscc.links import (
     parse_address,
 )
 from djscc.links import sockets as links_sockets
-from djscc.links.channel import ChannelProcess
+from djscc.links.channel import ChannelProcess, open_sink, open_source
 from djscc.links.keys import KeysError
-from djscc.links.metrics import tiles_of_png
+from djscc.links.metrics import png_of_tiles, tiles_of_png
 from djscc.waveform import Modulator, Receiver, WaveformSettings
 
 
@@ -314,13 +314,14 @@ def test_metrics_survive_rubbish_and_count_gaps():
         [b"djscc", b'{"a": NaN}'],
         [b"a", b"{}", b"", b""],
         [b"djscc", b'{"psnr_db": 1' + 400 * b"0" + b"}"],  # which no float can hold
+        [b"djscc", b'{"a": ' + 100_000 * b"["],  # deeper than can be read
     ):
         link.send(rubbish)
     publisher.sequence += 5
     publisher.publish({"kind": "frame", "frame_number": 1})
     got = subscriber.receive(5)
     assert got.message["frame_number"] == 1 and got.message["session"] == publisher.session
-    assert (subscriber.damaged, subscriber.missed) == (6, 5)
+    assert (subscriber.damaged, subscriber.missed) == (7, 5)
     subscriber.close()
     publisher.close()
 
@@ -360,6 +361,32 @@ def test_channel_command_over_pipes(tmp_path):
     assert len(got) == len(signal)
     assert 0.001 < np.var(got) < 0.01
     assert b"20000 samples in" in done.stderr
+
+
+def test_channel_command_after_another_back_off(tmp_path):
+    """Es/N0 refers to the mean power that follows from the transmitter's back-off: 6 dB more of it, noise of 6 dB less."""
+    np.zeros(100_000, np.complex64).tofile(tmp_path / "in")
+    power = []
+    for back_off in ("9", "15"):
+        ends = ["--in", f"file:{tmp_path / 'in'}", "--out", f"file:{tmp_path / 'out'}"]
+        assert main(["channel", *ends, "--snr", "10", "--back-off", back_off]) == 0
+        power.append(np.mean(np.abs(np.fromfile(tmp_path / "out", np.complex64)) ** 2))
+    assert 10 * np.log10(power[0] / power[1]) == pytest.approx(6, abs=0.1)  # 4 standard deviations are 0.08 dB
+
+
+def test_a_channel_whose_input_is_torn_ends_its_output(tmp_path):
+    (tmp_path / "in").write_bytes(np.ones(1000, "<c8").tobytes() + b"xyz")
+    ended = []
+    with (
+        open_source(f"file:{tmp_path / 'in'}", Security()) as source,
+        open_sink(f"file:{tmp_path / 'out'}", Security()) as sink,
+    ):
+        sink.end = lambda: ended.append(True)
+        with pytest.raises(LinkError, match="ends within a sample"):
+            ChannelProcess(
+                load_channel("awgn").replace(snr_db=40.0, delay_samples=10.0), WaveformSettings(), source, sink
+            ).run()
+    assert ended and len(np.fromfile(tmp_path / "out", np.complex64)) >= 1010
 
 
 def test_channel_command_refuses(tmp_path, capsys):
@@ -463,6 +490,12 @@ def test_numbers_that_are_not_finite_are_told_as_unknown():
     publisher.close()
     subscriber.close()
     assert received.message["snr_db"] is None and received.message["of"] == [{"gain_db": None}, 1]
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 13])
+def test_tiles_of_any_bands_come_through_a_png(bands):
+    tiles = np.random.default_rng(1).integers(0, 256, (3, 8, 10, bands), np.uint8)
+    assert np.array_equal(tiles_of_png(png_of_tiles(tiles), tiles.shape), tiles)
 
 
 def test_a_png_that_claims_to_be_huge_is_no_picture():

@@ -279,6 +279,9 @@ def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(picture, tmp_path, 
     assert 1e6 < result["occupied_bandwidth_hz"] < result["bandwidth_hz"] == 1.25e6
     assert code("transmit", picture, "--sink", "usrp:type=b200", "--dry-run", "--back-off", "12") == 0
     printed = capsys.readouterr().out
+    assert code("transmit", picture, "--sink", "pluto:", "--dry-run", "--json", tmp_path / "p.json") == 0
+    whole = json.loads((tmp_path / "p.json").read_text())["samples"]
+    assert whole % 16384 == 0 and whole > result["samples"], "a Pluto is given whole buffers"
     assert "back-off 12 dB" in printed and "--frequency and --gain must be given" in printed
 
 
@@ -322,6 +325,8 @@ def test_bad_radio_settings_are_refused(tmp_path, text, message):
         (["transmit", "--sink", "file:x"], "there is nothing to send"),
         (["transmit", "a.png", "--prbs", "3", "--sink", "file:x"], "leave one of them out"),
         (["transmit", "--prbs", "1", "--repeat", "-1", "--sink", "file:x"], "--repeat -1"),
+        (["receive", "--source", "-", "--run", "r", "--prbs", "--task", "resnet8"], "--task: test frames (--prbs) carry no images"),
+        (["receive", "--source", "-", "--run", "r", "--prbs", "--decoder", "lite"], "--decoder: test frames"),
         (["transmit", "--prbs", "1", "--sink", "file:"], "--sink 'file:' is unknown"),
         (["transmit", "--prbs", "1", "--sink", "file:/proc/never"], "cannot be written"),
         (["transmit", "--prbs", "1", "--sink", "zmq:tcp://0.0.0.0:5999"], "--keys"),

@@ -289,6 +289,15 @@ def test_decisions_of_points_half_a_db_apart_are_not_mixed(tmp_path):
     assert "10 tiles a point" in page.words
 
 
+def test_whole_images_are_shown_where_images_were_sent(tmp_path):
+    run = write_run(tmp_path / "run", ratios=(1 / 12,), snrs=(5.0,), metrics=("psnr",), tiles=4, pictures=0)
+    point = RunLog(run).tiles()[0]["point"]
+    (run / "received").mkdir(exist_ok=True)
+    Image.new("RGB", (1000, 500), (10, 90, 30)).save(run / "received" / f"{point}.png")
+    page = Page(write_report([run], tmp_path / "out").read_text())
+    assert "Whole images as received" in page.words and "kept no pictures" not in page.words
+
+
 def test_pictures_of_repeated_frames_are_found(tmp_path):
     run = Run(write_run(tmp_path / "run", ratios=(1 / 12,), snrs=(5.0,), tiles=2, pictures=2), {}, [], [])
     point = next((run.folder / "received").iterdir())

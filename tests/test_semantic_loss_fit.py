@@ -232,6 +232,7 @@ def test_several_codecs_are_fitted_one_by_one():
     [
         (tile_records(metrics=("ssim",), tiles=2), "lpips", "none of the 30 tile records holds lpips"),
         ([], "lpips", "no tile records"),
+        (tile_records(metrics=("ssim",), tiles=2), ["ssim", "task_loss:typo"], "task_loss"),
     ],
 )
 def test_nothing_to_fit_is_said(tiles, metric, message):
@@ -267,6 +268,23 @@ def test_metrics_without_loss_do_not_choose_the_form():
     with_it = fit_run_logs(tiles, ["psnr", "ssim", "ms_ssim"], forms=["rate_hill", "two_distortions"], resamples=2)
     assert with_it.unified == alone.unified == "two_distortions"
     assert with_it.scores == pytest.approx(alone.scores)
+
+
+def test_a_misspelt_task_beside_a_good_one_is_said():
+    tiles = tile_records(metrics=("psnr",), tiles=4)
+    for tile in tiles:
+        tile["tasks"] = {"a": {"decision": "x", "label": "x", "loss": 0.1 + tile["psnr_db"] / 1000}}
+    fit_run_logs(tiles, ["task_loss:a"], forms=["rate_hill"], resamples=2)
+    with pytest.raises(FitError, match="task_loss:typo"):
+        fit_run_logs(tiles, ["task_loss:a", "task_loss:typo"], forms=["rate_hill"], resamples=2)
+
+
+def test_a_metric_without_any_loss_prints_no_nan():
+    tiles = tile_records(metrics=("psnr", "ssim"), tiles=8)
+    for tile in tiles:
+        tile["ms_ssim"] = 1.0
+    report = fit_run_logs(tiles, ["psnr", "ms_ssim"], forms=["rate_hill", "two_distortions"], resamples=2)
+    assert "nan" not in report_text(report)
 
 
 def test_a_stray_series_does_not_hinder_the_others():

@@ -94,6 +94,15 @@ def test_a_killed_run_goes_on_exactly(config, tmp_path, monkeypatch):
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
 
+def test_a_run_does_not_go_on_as_another(config, tmp_path):
+    first = dataclasses.replace(config, steps=8)
+    train(first, tmp_path, progress=False)
+    for other in ({"name": "other"}, {"lr": 0.5}):
+        with pytest.raises(ConfigError, match=f"{next(iter(other))}: .* there"):
+            train(dataclasses.replace(first, **other), tmp_path, progress=False)
+    train(dataclasses.replace(first, steps=9), tmp_path, progress=False)  # more of the same
+
+
 def test_shipped_configurations_load():
     for path in (DATA / "training").glob("*.yaml"):
         assert TrainingConfig.load(path, ["steps=7", "snr_db=[1,2]"]).snr_db == [1, 2]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from djscc.codec.average import average
 from djscc.codec.codec import CodecError
-from djscc.codec.training import Model, recolour, start_from
+from djscc.codec.training import Model, recolour, start_from, take_over
 from djscc.codec.training_config import ConfigError, TrainingConfig
+from djscc.codec.weights import load_codec
 
 SHIPPED = TrainingConfig(
     name="again",
@@ -24,6 +25,17 @@ def test_training_starts_from_the_weights_of_a_codec():
     model = Model(SHIPPED)
     start_from(model, "adaptive")
     assert model.decoders["lite"].stem.weight.std() > 0.02 and model.encoder.blocks[0].second.weight.abs().max() > 0
+
+
+def test_a_grown_network_begins_as_the_one_that_it_starts_from():
+    grown = dataclasses.replace(SHIPPED, decoders={"lite": {"family": "adaptive", "channels": 64, "blocks": 5}})
+    small, large = Model(SHIPPED).decoders["lite"], Model(grown).decoders["lite"]
+    for network in (small, large):
+        take_over(network, load_codec("adaptive", "lite").decoder.state_dict())
+    symbols, reliability = torch.randn((2, 48, 2, 2, 2)), torch.rand((2, 48, 2, 2))
+    assert torch.equal(large(symbols, reliability), small(symbols, reliability))
+    with pytest.raises(RuntimeError, match=r"blocks\.4"):
+        take_over(small, large.state_dict())
 
 
 def test_a_codec_of_other_networks_is_refused():

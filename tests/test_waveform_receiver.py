@@ -268,8 +268,9 @@ def test_signal_lost_and_back_leaves_no_stale_state() -> None:
     used.flush()
     shift = used.counters.samples
     got, fresh = used.push(after), Receiver(SETTINGS).push(after)
-    moved = [replace(f, report=replace(f.report, sample_index=f.report.sample_index + shift)) for f in fresh]
-    assert len(got) == 1
+    assert len(got) == 1 and got[0].report.time_s == got[0].report.sample_index / SETTINGS.sample_rate
+    index = fresh[0].report.sample_index + shift
+    moved = [replace(f, report=replace(f.report, sample_index=index, time_s=got[0].report.time_s)) for f in fresh]
     assert same(got, moved)
 
 

@@ -39,11 +39,15 @@ class channel(StreamBlock):
         seed: int = 1,
         symbol_rate: float = 1e6,
         samples_per_symbol: int = 2,
+        back_off_db: float = 9.0,
     ) -> channel:
-        """A channel from plain values: a preset's name or a YAML file, and what to change in it (None leaves it)."""
+        """A channel from plain values: a preset's name or a YAML file, and what to change in it (None leaves it).
+
+        ``symbol_rate``, ``samples_per_symbol`` and ``back_off_db`` are the modulator's: Es/N0 refers to its frames' mean power.
+        """
         values = {"snr_db": snr_db, "cfo_hz": cfo_hz, "clock_ppm": clock_ppm, "delay_samples": delay_samples}
         changed = load_channel(description).replace({key: value for key, value in values.items() if value is not None})
-        settings = WaveformSettings(symbol_rate, samples_per_symbol)
+        settings = WaveformSettings(symbol_rate, samples_per_symbol, back_off_db=back_off_db)
         return cls(SampleChannel(changed, settings.sample_rate, samples_per_symbol, settings.mean_power, seed))
 
     def set_snr_db(self, snr_db: float | None) -> None:

@@ -25,6 +25,7 @@ from .worker import Consumer
 
 METRICS = pmt.intern("metrics")
 WHEN_FULL = ("block", "drop")
+DRAIN_S = 10.0  # how long stop() waits for the decoder to do what is queued
 HOLD_S = 0.01  # how long work() waits for the decoder before it looks for more symbols
 
 
@@ -70,6 +71,9 @@ class decoder_sink(gr.basic_block):
 
     When the queue is full, the block takes in no more (``block``, for simulation and recordings: nothing is lost), or drops the
     frame, counts it in ``frames_dropped`` and logs it (``drop``, for a radio that does not wait).
+
+    A flowgraph that is stopped waits for ``DRAIN_S`` until the decoder has done what is queued; what it has not by then counts as
+    dropped.
 
     The last item is taken off the input only when the decoder is done, since the flowgraph ends when all has been taken: so
     that all results are there when it has ended.
@@ -129,20 +133,22 @@ class decoder_sink(gr.basic_block):
         """A decoder sink from plain values. Codecs are found by the id in the frames' headers.
 
         ``references`` are the originals to measure against, as encoder_source's ``data``, if they are at hand; ``run`` is a
-        run folder to log to, if any; ``decoder`` a name among the codec's decoders, or empty for its first. ``publish`` is an
-        address such as tcp://127.0.0.1:5557 where frames, their tiles and some symbols are published for ``djscc monitor`` and
-        ``djscc log``; beyond this machine it needs a folder of ``keys``, or ``insecure``.
+        run folder to log to, if any (RunError where it holds a run already); ``decoder`` a name among the codec's decoders, or
+        empty for its first. ``publish`` is an address such as tcp://127.0.0.1:5557 where frames, their tiles and some symbols are
+        published for ``djscc monitor`` and ``djscc log``; beyond this machine it needs a folder of ``keys``, or ``insecure``.
         """
         from djscc.campaign import RunLog
         from djscc.campaign.reception import FrameSink
+        from djscc.campaign.runlog import RunError
+        from djscc.campaign.scenes import read_scene
 
-        from .encoder_source import read_tiles
-
-        originals = read_tiles(references)[0] if references else None
+        originals = read_scene(references)[0] if references else None
         log = None
         if run:
             log = RunLog(run)
-            log.start({"references": references, "decoder": decoder, "metrics": list(metrics)})
+            if log.frames.exists():
+                raise RunError(f"{log.folder}: holds a run already; give another run folder, or move that one away")
+            log.start({"references": references, "decoder": decoder, "metrics": list(metrics)}, replace=True)
         sink = FrameSink((), originals, log, metrics=metrics, decoder=decoder or None, keep=1)
         block = cls(sink, when_full, queue_frames, log_frames)
         if publish:
@@ -158,8 +164,13 @@ class decoder_sink(gr.basic_block):
 
     def stop(self) -> bool:
         end = () if self.publisher is None else (self.publisher.end,)
-        close_all(self, self._decoder.stop, self._sink.close, *end)
+        close_all(self, self._drain, self._sink.close, *end)
         return True
+
+    def _drain(self) -> None:
+        held_up = [self._frame.received()] if self._frame is not None and self._frame.whole else []
+        for received in self._decoder.drain(DRAIN_S) + held_up:
+            self._drop(received)
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
         return [1] * ninputs
@@ -210,14 +221,17 @@ class decoder_sink(gr.basic_block):
         if not self._decoder.offer(received, self._waits):
             if self._waits:
                 return False
-            self.frames_dropped += 1
-            if self._on_drop is not None:
-                self._on_drop(received)
-            self.logger.warn(
-                f"frame {frame.header.frame_number} dropped, the decoder is behind: {self.frames_dropped} dropped so far"
-            )
+            self._drop(received)
         self._frame = None
         return True
+
+    def _drop(self, received: ReceivedFrame) -> None:
+        self.frames_dropped += 1
+        if self._on_drop is not None:
+            self._on_drop(received)
+        self.logger.warn(
+            f"frame {received.header.frame_number} dropped, the decoder is behind: {self.frames_dropped} dropped so far"
+        )
 
     def _decode(self, frame: ReceivedFrame) -> None:
         record = self._sink.accept(frame)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import pmt
 from gnuradio import gr
 from numpy.typing import NDArray
 
-from djscc.imagery import TileSet, cut, load_image, load_tiles
 from djscc.waveform import FrameHeader
 
 from .frame_tags import END, FRAME, frame_tag
@@ -23,7 +21,6 @@ from .image_message import IMAGE, image_message
 from .worker import Producer
 
 Frame = tuple[FrameHeader, NDArray[np.complex64]]
-TILE = 64  # pixels: an image is cut into tiles of this size
 
 
 class encoder_source(gr.sync_block):
@@ -74,12 +71,13 @@ class encoder_source(gr.sync_block):
     ) -> encoder_source:
         """An encoder source from plain values; ``data`` is a folder of tiles, an image of any size, or ``landsat``."""
         from djscc.campaign import parse_ratio
+        from djscc.campaign.scenes import read_scene
         from djscc.campaign.sender import FrameSource
         from djscc.codec import load_codec
 
         encoder = load_codec(codec)
         layers = encoder.layers_for_ratio(parse_ratio(ratio))
-        tiles, image_size = read_tiles(data)
+        tiles, image_size = read_scene(data)
         source = FrameSource(tiles, encoder, layers, told_snr_db, tiles_per_frame, image_size)
         return cls(source, repeat, tiles=tiles.images)
 
@@ -155,18 +153,3 @@ class encoder_source(gr.sync_block):
             tiles = self._tiles[header.tile_index : header.tile_index + header.tile_count]
             self.message_port_pub(IMAGE, image_message(header, tiles, {}))
         return True
-
-
-def read_tiles(data: str) -> tuple[TileSet, tuple[int, int]]:
-    """The tiles of a folder, with image size (0, 0); or those that an image is cut into, with its height and width."""
-    from djscc.campaign import resolve_data
-
-    path = resolve_data(data)
-    if not path.is_file() or path.suffix == ".zip":
-        return load_tiles(path), (0, 0)
-    image = load_image(path)
-    pieces = cut(image, TILE)
-    return TileSet(pieces, tuple(f"{Path(data).name}#{i}" for i in range(len(pieces)))), (
-        image.shape[0],
-        image.shape[1],
-    )

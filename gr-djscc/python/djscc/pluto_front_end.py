@@ -24,7 +24,6 @@ from djscc.radio.errors import StreamError
 from .front_end import SETTLE_S, WAITING_SAMPLES, FrontEnd, made, module_of, require, rotator, same, within
 
 PHY, RECEIVER, TRANSMITTER = "ad9361-phy", "cf-ad9361-lpc", "cf-ad9361-dds-core-lpc"
-TRANSMIT_BUFFER = 1 << 14  # samples; a frame is filled up to a multiple of it
 RECEIVE_BUFFER = 1 << 16
 KERNEL_BUFFERS = 4  # that libiio lets the device hold
 STATUS_REGISTER = 0x80000088  # of a converter's core; a flag is cleared by writing it
@@ -70,11 +69,11 @@ def pluto_source(
 
 
 def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: float, events: RadioEvents) -> FrontEnd:
-    """A transmitting Pluto; frames must be filled up to whole buffers (``frame_modulator``'s ``multiple``, ``buffer_of``)."""
+    """A transmitting Pluto; frames must be filled up to whole buffers (``frame_modulator``'s ``multiple``)."""
     iio = module_of("iio")
     frequency, gain = require(radio, endpoint, "sent")
     uri = _uri(iio, endpoint)
-    size = buffer_of(radio)
+    size = radio.filled_up_to(endpoint.kind)
     lo = frequency + (radio.lo_offset or 0.0)
     _refuse(endpoint, radio, "transmit")
     control = _Control(endpoint, uri, "transmit")
@@ -94,11 +93,6 @@ def pluto_sink(endpoint: Endpoint, radio: RadioSettings, rate: float, occupied: 
         actual = control.read_back(lo, gain, rate) | {"lo_offset": radio.lo_offset or 0.0}
     drain = SETTLE_S + 2 * KERNEL_BUFFERS * size / rate
     return FrontEnd(chain, actual, watch=control.watch(events, block.nitems_read), drain_s=drain)
-
-
-def buffer_of(radio: RadioSettings) -> int:
-    """Samples in one buffer of the transmitter."""
-    return radio.buffer_size or TRANSMIT_BUFFER
 
 
 def _uri(iio: Any, endpoint: Endpoint) -> str:

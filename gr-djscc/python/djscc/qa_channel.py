@@ -78,6 +78,13 @@ class qa_channel(gr_unittest.TestCase):
         description = channel._channel.description
         self.assertEqual((description.snr_db, description.cfo_hz), (3.0, 12000))
 
+    def test_noise_follows_the_modulators_back_off(self):
+        power = []
+        for back_off_db in (9.0, 15.0):
+            samples = djscc.channel.make("awgn", snr_db=10.0, back_off_db=back_off_db)._channel
+            power.append(np.mean(np.abs(samples.push(np.zeros(100_000, np.complex64))) ** 2))
+        self.assertAlmostEqual(10 * np.log10(power[0] / power[1]), 6, delta=0.1)  # 4 standard deviations are 0.08 dB
+
     def test_every_channel_that_the_block_offers_is_there(self):
         parameters = {p["id"]: p for p in yaml.safe_load(BLOCK.read_text())["parameters"]}
         names = [name for name in parameters["preset"]["options"] if name != "file"]

@@ -2,7 +2,10 @@
 """decoder_sink: whole frames to the decoder; when it is slow they wait, or are dropped and counted; errors end the flowgraph."""
 
 import json
+import pathlib
+import tempfile
 import time
+import unittest.mock
 
 import numpy as np
 import pmt
@@ -10,6 +13,8 @@ from gnuradio import blocks, djscc, gr, gr_unittest
 from gnuradio.djscc.frame_tags import FRAME, frame_tag
 from gnuradio.djscc.image_message import read_image_message
 from qa_support import REPORT, Collector, MessageCollector, TaggedSource, random_frames
+
+from djscc.errors import DjsccError
 
 
 class qa_decoder_sink(gr_unittest.TestCase):
@@ -115,6 +120,31 @@ class qa_decoder_sink(gr_unittest.TestCase):
         self.assertLess(time.monotonic() - start, 2)
         self.assertIsNone(sink.error)
         self.assertGreater(sink.frames, 0)
+
+    def test_stop_does_what_is_queued_and_counts_the_rest(self):
+        frames = random_frames(12)
+        for drain_s, all_done in ((10.0, True), (0.3, False)):
+            with self.subTest(drain_s=drain_s), unittest.mock.patch("gnuradio.djscc.decoder_sink.DRAIN_S", drain_s):
+                taker = Collector(delay_s=0.15)
+                sink, flowgraph = djscc.decoder_sink(taker, "drop", queue_frames=12), gr.top_block()
+                sources = self.sources(frames)
+                for port, source in enumerate(sources):
+                    flowgraph.connect(source, (sink, port))
+                flowgraph.start()
+                time.sleep(0.5)
+                flowgraph.stop()
+                flowgraph.wait()
+                self.assertEqual(sink.frames + sink.frames_dropped, 12)
+                self.assertEqual(sink.frames_dropped == 0, all_done)
+                self.assertEqual(len(taker.frames), sink.frames)
+
+    def test_a_folder_that_holds_a_run_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            djscc.decoder_sink.make(run=folder)
+            djscc.decoder_sink.make(run=folder)  # nothing was logged yet
+            pathlib.Path(folder, "frames.jsonl").write_text("{}\n")
+            with self.assertRaisesRegex(DjsccError, "holds a run already"):
+                djscc.decoder_sink.make(run=folder)
 
     def test_messages(self):
         messages = self.run_sink(random_frames(1), djscc.decoder_sink(Collector()))

@@ -18,7 +18,7 @@ from .flowgraph import run_to_end
 from .frame_modulator import frame_modulator
 from .frame_receiver import SampleTap, frame_receiver
 from .front_end import WAITING_SAMPLES, FrontEnd
-from .pluto_front_end import buffer_of, pluto_sink, pluto_source
+from .pluto_front_end import pluto_sink, pluto_source
 from .soapy_front_end import soapy_sink, soapy_source
 from .usrp_front_end import usrp_sink, usrp_source
 
@@ -62,6 +62,7 @@ class radio_transmitter(gr.top_block):
         events: counts underruns and late bursts.
         repeat: send them again and again.
         on_frame: called with the header of each frame as its sending begins.
+        queue_frames: frames that are made ahead at most.
     """
 
     def __init__(
@@ -73,12 +74,13 @@ class radio_transmitter(gr.top_block):
         events: RadioEvents,
         repeat: bool = False,
         on_frame: Callable[[FrameHeader], None] | None = None,
+        queue_frames: int = 4,
     ) -> None:
         gr.top_block.__init__(self, "djscc transmitter")
         self._events = events
         self.front_end = radio_sink(endpoint, radio, settings, events)
-        self.source = encoder_source(source, repeat, queue_frames=4, on_frame=on_frame)
-        self.modulator = frame_modulator(settings, buffer_of(radio) if endpoint.kind == "pluto" else 1)
+        self.source = encoder_source(source, repeat, queue_frames, on_frame=on_frame)
+        self.modulator = frame_modulator(settings, radio.filled_up_to(endpoint.kind))
         self.connect(self.source, self.modulator, *self.front_end.chain)
         _connect_messages(self, self.front_end)
 

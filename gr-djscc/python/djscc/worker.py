@@ -137,6 +137,18 @@ class Consumer(_Worker[T]):
             self._changed.notify_all()
             return True
 
+    def drain(self, timeout_s: float) -> list[T]:
+        """Stop, once what is queued was accepted, or after ``timeout_s``; returns what was not."""
+        with self._changed:
+            running = self._thread is not None and self._thread.is_alive()
+            if running:
+                self._changed.wait_for(lambda: self.error or not (self._items or self._busy), timeout_s)
+            self._stopping = True
+            left = list(self._items)
+            self._items.clear()
+        self.stop()
+        return left
+
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until nothing is queued or under way; False if something still is. Raises what ``accept`` raised."""
         with self._changed:

@@ -34,6 +34,7 @@ FIELD = re.compile(r"[a-z][a-z0-9_]{0,40}\Z")
 FIELDS = 64  # of a record or a tile, at most
 TEXT = 300  # characters of a string
 OWN = {"kind", "session", "sequence", "header", "constellation", "tiles", "time", "point"}
+TEXTS = {"codec", "decoder_id", "channel", "refused", "name", "decision", "original", "label"}  # all else are numbers
 GRACE_S = 5.0  # a frame may be on its way for so long before it counts as lost
 
 
@@ -62,7 +63,14 @@ class JoinedLog:
         self._scenes = {scene_id(tiles.images): tiles for tiles in scenes}
         self._sink = FrameSink(log=log, pictures=pictures, metrics=metrics, keep=1, tasks=tasks)
         self._sink.find_originals = self._originals
-        self.counts = {"frames": 0, "lost": 0, "duplicates": 0, "without_originals": 0, "damaged": 0}
+        self.counts = {
+            "frames": 0,
+            "lost": 0,
+            "duplicates": 0,
+            "without_originals": 0,
+            "without_tiles": 0,
+            "damaged": 0,
+        }
         self._taken: Counter[Key] = Counter()  # frames that are in the log, received or lost
         self._logged_before: Counter[Key] = Counter()  # those of them that an earlier logger put there
         self._last: dict[str, int] = {}  # sequence number of the last message of each session
@@ -128,6 +136,7 @@ class JoinedLog:
             scored = self._sink.score(header, tiles, erased)
         else:
             scored = self._sink.names(header)
+            self.counts["without_tiles"] += "refused" not in record
         record["tiles"] = [entry | own for entry, own in zip(entries, scored, strict=True)]
         if results := summarise(record["tiles"]):
             record["tasks"] = results
@@ -187,15 +196,16 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in list(values.items())[: 4 * FIELDS]:
         if key in OWN or not FIELD.match(key) or len(kept) >= FIELDS:
             continue
-        if isinstance(value, str):
-            kept[key] = value[:TEXT]
+        if key == "tasks":  # of a tile: each task's decision and loss
+            of_tasks = value if isinstance(value, dict) else {}
+            entries = {name: _plain(entry) for name, entry in list(of_tasks.items())[:8] if isinstance(entry, dict)}
+            kept[key] = {name[:TEXT]: entry for name, entry in entries.items() if "tasks" not in entry}
+        elif key == "layers" and isinstance(value, list):
+            kept[key] = [entry for entry in value[:1024] if type(entry) is int]
+        elif isinstance(value, str):
+            kept |= {key: value[:TEXT]} if key in TEXTS else {}
         elif value is None or isinstance(value, bool) or (isinstance(value, int | float) and math.isfinite(value)):
             kept[key] = value
-        elif key == "layers" and isinstance(value, list) and all(type(entry) is int for entry in value):
-            kept[key] = value[:1024]
-        elif key == "tasks" and isinstance(value, dict):  # of a tile: each task's decision and loss
-            of_tasks = {name: _plain(entry) for name, entry in list(value.items())[:8] if isinstance(entry, dict)}
-            kept[key] = {name[:TEXT]: entry for name, entry in of_tasks.items() if "tasks" not in entry}
     return kept
 
 

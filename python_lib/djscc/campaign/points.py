@@ -145,12 +145,11 @@ def frame_seed(point: Point, index: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{point.key} {index}".encode(), digest_size=7).digest(), "big")
 
 
-def truth_of(flight: SatellitePass, settings: WaveformSettings) -> Callable[[FrameReport], dict[str, Any]]:
+def truth_of(flight: SatellitePass) -> Callable[[FrameReport], dict[str, Any]]:
     """What is true of a satellite pass when a frame began, for its record."""
 
     def truth(report: FrameReport) -> dict[str, Any]:
-        time_s = report.sample_index / settings.sample_rate
-        state = flight.state(time_s)
+        state = flight.state(report.time_s)
         return {
             "snr_db": finite(state.snr_db),
             "elevation_deg": finite(state.elevation_deg),
@@ -196,7 +195,7 @@ def _flowgraph(
 
     samples = SampleChannel(channel, settings.sample_rate, settings.samples_per_symbol, settings.mean_power, seed)
     if samples.satellite_pass is not None:
-        sink.truth = truth_of(samples.satellite_pass, settings)
+        sink.truth = truth_of(samples.satellite_pass)
     blocks.loopback(source, sink, samples, settings).run_to_end()
 
 

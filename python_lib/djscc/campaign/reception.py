@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -88,8 +89,8 @@ class FrameSink:
         self.latest: NDArray[np.uint8] | None = None  # (N, H, W, C) tiles of the last frame
         self.scenes = Scenes()
         self._unsaved: dict[str, NDArray[np.uint8]] = {}
-        self._saved_at = -SAVE_EVERY_S
-        self._least_erased: OrderedDict[str, NDArray[np.float32]] = OrderedDict()  # of the tile pictures of a folder
+        self._save_at = -math.inf
+        self._least_erased: OrderedDict[str, dict[int, float]] = OrderedDict()  # of a folder's tile pictures, by index
         self.records: deque[dict[str, Any]] = deque(maxlen=keep)
         self.observers: list[Observer] = []  # called with each frame, its record and its tiles, once it is logged
 
@@ -99,7 +100,7 @@ class FrameSink:
         known = frame.received & np.isfinite(frame.symbols)
         record: dict[str, Any] = {
             **self.identity(header),
-            "time_s": float(f"{report.sample_index / self.modulator.settings.sample_rate:.9g}"),
+            "time_s": float(f"{report.time_s:.9g}"),
             "snr_est_db": finite(report.snr_db),
             "cfo_hz": finite(report.cfo_hz),
             "timing": finite(report.timing),
@@ -114,7 +115,7 @@ class FrameSink:
         tiles: NDArray[np.uint8] | None
         try:
             codec = self._codec(header)
-            record["codec"] = codec.name
+            record |= {"codec": codec.name, "decoder_id": codec.decoder_id}
             tiles = self._decode(codec, frame, known)
         except CodecError as error:
             record |= {"refused": str(error), "tiles": self.names(header)}
@@ -156,9 +157,11 @@ class FrameSink:
         if folder not in self._unsaved:
             self.close()
         self._unsaved[folder] = image
-        if whole or time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+        if whole or time.monotonic() >= self._save_at:
+            started = time.monotonic()
             self.close()
-            self._saved_at = time.monotonic()
+            took = time.monotonic() - started
+            self._save_at = started + max(SAVE_EVERY_S, 10 * took)  # large images take seconds
 
     def identity(self, header: FrameHeader) -> dict[str, Any]:
         """What a frame's record begins with. ``ratio`` is the point's where that is known; by content a little less is spent."""
@@ -282,21 +285,19 @@ class FrameSink:
                 whole = header.tile_index + header.tile_count == header.tiles_total
                 self._save_scene(folder, image, whole)
             else:
-                self._save_tiles(folder, header.tiles_total, entries, tiles)
+                self._save_tiles(folder, entries, tiles)
         return entries
 
-    def _save_tiles(
-        self, folder: str, count: int, entries: Sequence[Mapping[str, Any]], tiles: NDArray[np.uint8]
-    ) -> None:
+    def _save_tiles(self, folder: str, entries: Sequence[Mapping[str, Any]], tiles: NDArray[np.uint8]) -> None:
         """Write tiles that make no image one by one; where a tile comes again, what holds more of it stays."""
         assert self.log is not None
-        least = self._least_erased.setdefault(folder, np.full(count, 2, np.float32))
+        least = self._least_erased.setdefault(folder, {})
         self._least_erased.move_to_end(folder)
         while len(self._least_erased) > FOLDERS:
             self._least_erased.popitem(last=False)
         for entry, tile in zip(entries, tiles, strict=True):
             index, erased = entry["index"], entry["erased"]
-            if index < self.pictures and erased <= least[index]:
+            if index < self.pictures and erased <= least.get(index, 1.0):
                 self.log.save_picture(tile, "received", folder, f"{index:05d}")
                 least[index] = erased
 

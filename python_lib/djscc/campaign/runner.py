@@ -27,6 +27,7 @@ from djscc.campaign.reception import save_originals
 from djscc.campaign.runlog import RunError, RunLog, now
 from djscc.campaign.sender import scene_id
 from djscc.channels import ChannelDescription
+from djscc.codec import Codec
 from djscc.imagery import TileSet, load_tiles
 from djscc.timing import network_seconds
 
@@ -39,10 +40,15 @@ class Job:
 
     plan: Plan
     channels: dict[str, ChannelDescription]  # by point
-    codec_ids: dict[str, int]  # by name
+    codec_ids: dict[str, str]  # of encoder and decoder, by name
     scene: int
     task_ids: dict[str, str] = field(default_factory=dict)  # by name
     version: str = __version__
+
+
+def ids_of(codec: Codec) -> str:
+    """What tells the weights of a codec from others: the ids of encoder and decoder."""
+    return f"{codec.id:08x}/{codec.decoder_id}"
 
 
 @cache
@@ -58,11 +64,10 @@ def run_part(job: Job, part: Part, tiles: TileSet, log: RunLog | Collected) -> E
         raise RunError(
             f"djscc {__version__} is installed here, {job.version} where the campaign was begun; install one"
         )
-    codec = codec_of(part.point.codec, job.plan.decoder)
-    if codec.id != job.codec_ids[part.point.codec]:
+    here, there = ids_of(codec_of(part.point.codec, job.plan.decoder)), job.codec_ids[part.point.codec]
+    if here != there:
         raise RunError(
-            f"codec {part.point.codec} has id {codec.id:08x} here, {job.codec_ids[part.point.codec]:08x} where the campaign was "
-            "begun; copy its folder"
+            f"codec {part.point.codec} has id {here} here, {there} where the campaign was begun; copy its folder"
         )
     if (tasks := {task.name: task.id for task in tasks_of(job.plan)}) != job.task_ids:
         raise RunError(f"tasks have ids {tasks} here, {job.task_ids} where the campaign was begun; copy their folders")
@@ -106,15 +111,21 @@ def run_campaign(
     for point in points:  # refuse a plan that cannot be run before anything is sent
         codecs[point.codec].layers_for_ratio(point.ratio)
         channels[point.key] = channel_of(plan, point)
+    for name, codec in codecs.items():
+        if alike := [other for other in codecs if other != name and codecs[other].name == codec.name]:
+            raise RunError(
+                f"codecs {name} and {alike[0]} are both named {codec.name!r}, their results could not be told apart: change the "
+                f"name in {codec.folder}/manifest.json, or train with --set name=..."
+            )
     scene = scene_id(tiles.images)
-    codec_ids = {name: f"{codec.id:08x}" for name, codec in codecs.items()}
+    codec_ids = {name: ids_of(codec) for name, codec in codecs.items()}
     task_ids = {task.name: task.id for task in tasks_of(plan)}
     ids = {"codec_ids": codec_ids} | ({"task_ids": task_ids} if task_ids else {})
     log.start(plan.to_dict() | ids | {"tiles": len(tiles), "scene": f"{scene:08x}"})
     save_originals(log, tiles, plan.pictures)
     done = {} if not log.frames.exists() else log.logged()
     todo = list(cutting.cut(plan, len(tiles), done))
-    job = Job(plan, channels, {name: codec.id for name, codec in codecs.items()}, scene, task_ids)
+    job = Job(plan, channels, codec_ids, scene, task_ids)
     whole = len(points) * len(tiles) * plan.repeat
     effort, started, began = Effort(), time.perf_counter(), now()
     crew: dict[str, int | str] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put received tiles back into the image that they were cut from; what did not arrive stays a grey chequer."""
+"""Cut images into tiles, and put received tiles back into the image; what did not arrive stays a grey chequer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from djscc.imagery import load_image
+from djscc.campaign.plan import resolve_data
+from djscc.imagery import ImageError, TileSet, cut, load_image, load_tiles
 from djscc.imagery.tiling import grid
 from djscc.waveform import FrameHeader
 
-MAXIMUM_PIXELS = 100_000_000  # a header may claim any size: refuse what would fill the memory
-OPEN_SCENES = 4  # images that are kept open for late frames
+MAXIMUM_BYTES = 1 << 29  # of an image: a header may claim any size, and what would fill the memory is refused
+OPEN_BYTES = 1 << 30  # of the images that are kept open for late frames
+TILE = 64  # pixels of a side of the tiles that an image is cut into
+
+
+def read_scene(name: str | Path, limit: int | None = None) -> tuple[TileSet, tuple[int, int]]:
+    """What is to be sent: the tiles of a folder (or .zip, or landsat), with image size (0, 0); or those that an image is cut into,
+    with its height and width. ``limit`` takes so many of a folder. ImageError for an image that no receiver puts together."""
+    path = Path(name) if Path(name).exists() else resolve_data(name)
+    if path.is_dir() or path.suffix == ".zip":
+        return load_tiles(path).take(limit), (0, 0)
+    image = load_image(path)
+    height, width = image.shape[:2]
+    if image.size > MAXIMUM_BYTES:
+        raise ImageError(
+            f"{path}: {height} x {width} pixels of {image.shape[2]} bands are {image.size / 2**20:.0f} MiB, a receiver puts "
+            f"images of up to {MAXIMUM_BYTES >> 20} MiB together; cut it into several"
+        )
+    pieces = cut(image, TILE)
+    return TileSet(pieces, tuple(f"{path.name}#{i}" for i in range(len(pieces)))), (height, width)
 
 
 def chequer(height: int, width: int, bands: int) -> NDArray[np.uint8]:
@@ -33,7 +52,7 @@ def _begun(saved: Path | None, shape: tuple[int, int, int]) -> NDArray[np.uint8]
 
 
 class Scenes:
-    """Images under way, by scene id. The oldest is given up when a new one comes and ``OPEN_SCENES`` are open."""
+    """Images under way, by scene id. The oldest are given up when a new one comes and they hold ``OPEN_BYTES``."""
 
     def __init__(self) -> None:
         self._open: dict[int, NDArray[np.uint8]] = {}
@@ -51,14 +70,15 @@ class Scenes:
             header.tile_height,
             header.tile_width,
         )
-        if height == 0 or width == 0 or height * width > MAXIMUM_PIXELS or tile_height != tile_width:
+        size = height * width * header.bands
+        if not 0 < size <= MAXIMUM_BYTES or tile_height != tile_width:
             return None
         rows, columns = grid(height, width, tile_height)
         if rows * columns != header.tiles_total:
             return None
         image = self._open.get(header.scene_id)
         if image is None or image.shape != (height, width, header.bands):
-            while len(self._open) >= OPEN_SCENES:
+            while self._open and sum(other.nbytes for other in self._open.values()) + size > OPEN_BYTES:
                 self._open.pop(next(iter(self._open)))
             image = self._open[header.scene_id] = _begun(saved, (height, width, header.bands))
         for offset in np.flatnonzero(arrived):

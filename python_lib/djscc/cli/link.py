@@ -159,6 +159,7 @@ def run_loopback(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     from djscc.campaign.points import codec_of, run_point, tasks_of
     from djscc.campaign.reception import save_originals
+    from djscc.campaign.runner import ids_of
     from djscc.campaign.sender import scene_id
     from djscc.campaign.summary import sum_up
     from djscc.imagery import load_tiles
@@ -189,7 +190,7 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
     log = None
     if folder is not None:
         log = RunLog(folder)
-        codec_ids = {arguments.codec: f"{codec_of(arguments.codec, arguments.decoder).id:08x}"}
+        codec_ids = {arguments.codec: ids_of(codec_of(arguments.codec, arguments.decoder))}
         task_ids = {"task_ids": {task.name: task.id for task in tasks_of(plan)}} if plan.tasks else {}
         log.start(plan.to_dict() | {"codec_ids": codec_ids, "scene": f"{scene_id(tiles.images):08x}"} | task_ids)
         save_originals(log, tiles, plan.pictures)

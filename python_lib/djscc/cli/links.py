@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 from djscc.cli import options
@@ -52,6 +51,9 @@ def add_commands(commands: Any) -> None:
     )
     channel.add_argument(
         "--samples-per-symbol", type=options.count, default=2, metavar="N", help="samples per symbol (default: 2)"
+    )
+    options.add_back_off(
+        channel, "the transmitter's --back-off: its frames' mean power, to which Es/N0 refers, follows from it"
     )
     channel.add_argument(
         "--real-time", action="store_true", help="let samples through no faster than the sample rate, as a radio does"
@@ -110,7 +112,7 @@ def run_channel(arguments: argparse.Namespace) -> int:
     if arguments.time_scale is not None:
         values["orbit.time_scale"] = arguments.time_scale
     channel = load_channel(arguments.channel).replace({key: v for key, v in values.items() if v is not None})
-    settings = WaveformSettings(arguments.symbol_rate, arguments.samples_per_symbol)
+    settings = WaveformSettings(arguments.symbol_rate, arguments.samples_per_symbol, back_off_db=arguments.back_off)
     security = options.security(arguments)
     with open_source(arguments.source, security) as source, open_sink(arguments.sink, security) as sink:
         process = ChannelProcess(channel, settings, source, sink, arguments.seed, arguments.real_time)
@@ -185,17 +187,13 @@ def _line(record: dict[str, Any]) -> str:
     text = f"frame {record['frame_number']}: {len(record['tiles'])} tiles"
     if isinstance(snr, int | float):
         text += f", Es/N0 {snr:.1f} dB"
-    return text + (f", PSNR {sum(psnr) / len(psnr):.2f} dB" if psnr else ", originals not at hand")
+    return text + (
+        f", PSNR {sum(psnr) / len(psnr):.2f} dB" if psnr else ", not measured: originals or tiles not at hand"
+    )
 
 
 def _originals(arguments: argparse.Namespace) -> list[Any]:
-    from djscc.campaign import resolve_data
-    from djscc.imagery import TileSet, cut, load_image, load_tiles
+    from djscc.campaign.scenes import read_scene
 
-    scenes = []
-    if arguments.data is not None:
-        scenes.append(load_tiles(resolve_data(arguments.data)).take(arguments.limit))
-    for name in arguments.images:
-        pieces = cut(load_image(name), 64)
-        scenes.append(TileSet(pieces, tuple(f"{Path(name).name}#{i}" for i in range(len(pieces)))))
-    return scenes
+    scenes = [] if arguments.data is None else [read_scene(arguments.data, arguments.limit)]
+    return [tiles for tiles, _ in scenes + [read_scene(name) for name in arguments.images]]

@@ -126,6 +126,11 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=count, metavar="N", help="take N tiles, spread evenly over the folder")
 
 
+def add_back_off(parser: argparse.ArgumentParser, text: str) -> None:
+    """``--back-off``: the waveform's back-off in dB."""
+    parser.add_argument("--back-off", type=decibels, default=9.0, metavar="DB", help=f"{text} (default: 9)")
+
+
 def add_codec(parser: argparse.ArgumentParser, decoder: bool = True) -> None:
     parser.add_argument(
         "--codec", default="adaptive", metavar="NAME", help="name or folder of a codec (default: adaptive)"

@@ -47,13 +47,7 @@ def add_commands(commands: Any) -> None:
     transmit.add_argument(
         "--prbs", type=options.count, metavar="N", help="instead of images, N test frames of known symbols"
     )
-    transmit.add_argument(
-        "--back-off",
-        type=options.decibels,
-        default=9.0,
-        metavar="DB",
-        help="peak envelope power over the payload's mean power; what exceeds it is clipped (default: 9)",
-    )
+    options.add_back_off(transmit, "peak envelope power over the payload's mean power; what exceeds it is clipped")
     transmit.add_argument(
         "--dry-run", action="store_true", help="say what would be sent (bandwidth, duration, power), and send nothing"
     )

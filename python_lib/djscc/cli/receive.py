@@ -88,6 +88,9 @@ def receive(arguments: argparse.Namespace) -> int:
     endpoint = parse_endpoint(arguments.source, "--source")
     if arguments.seconds is not None and arguments.seconds <= 0:
         raise StreamError(f"--seconds {arguments.seconds:g}: give a time above 0")
+    if arguments.prbs and (arguments.tasks or arguments.decoder is not None):
+        given = "--task" if arguments.tasks else "--decoder"
+        raise StreamError(f"{given}: test frames (--prbs) carry no images to decode; leave one of them out")
     radio = radio_settings(arguments)
     endpoint = endpoint.at(radio.address)
     source = None if endpoint.hardware else open_source(endpoint, options.security(arguments))

@@ -160,8 +160,11 @@ def run_fit(arguments: argparse.Namespace) -> int:
 
 
 def run_report(arguments: argparse.Namespace) -> int:
-    from djscc.report import write_figure, write_report
+    from djscc.report import ReportError, write_figure, write_report
 
+    for option, figure in (("points", "scene"), ("series", "loss")):
+        if getattr(arguments, option) is not None and arguments.figure != figure:
+            raise ReportError(f"--{option} says what --figure {figure} draws; add that, or leave it out")
     if arguments.figure:
         print(write_figure(arguments.figure, arguments.runs, arguments.out, arguments.points, arguments.series))
         return 0

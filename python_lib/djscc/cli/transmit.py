@@ -11,21 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from djscc.campaign.plan import resolve_data
 from djscc.campaign.points import gnuradio_module
+from djscc.campaign.scenes import read_scene
 from djscc.campaign.sender import FrameSource
 from djscc.campaign.transmit_log import TransmitLog
 from djscc.cli import options
 from djscc.cli.interrupt import Interrupt
 from djscc.cli.radio import radio_settings
 from djscc.codec import load_codec
-from djscc.imagery import TileSet, cut, load_image, load_tiles
 from djscc.link_control import ClosedLoop, loop_of_model
 from djscc.memory import map_large_blocks
 from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
@@ -56,7 +54,7 @@ class Frames:
         layers = codec.layers_for_ratio(arguments.ratio)
         self.codec_id, self.images = codec.id, len(arguments.images)
         # all of them before anything is sent
-        for tiles, size in [_tiles(name, arguments.limit) for name in arguments.images]:
+        for tiles, size in [read_scene(name, arguments.limit) for name in arguments.images]:
             self.sources.append(
                 FrameSource(
                     tiles,
@@ -103,18 +101,6 @@ class Frames:
                 source.layers = self.codec.layers_for_ratio(choice.ratio)
                 self.ratios[choice.name] += 1
             yield next(frames)
-
-
-def _tiles(name: str, limit: int | None) -> tuple[TileSet, tuple[int, int]]:
-    """A folder's tiles, with image size (0, 0); or those that an image is cut into, with its height and width."""
-    path = Path(name)
-    if not path.exists() and name == "landsat":
-        path = resolve_data(name)
-    if path.is_dir() or path.suffix == ".zip":
-        return load_tiles(path).take(limit), (0, 0)
-    image = load_image(name)
-    pieces = cut(image, 64)
-    return TileSet(pieces, tuple(f"{path.name}#{i}" for i in range(len(pieces)))), (image.shape[0], image.shape[1])
 
 
 def transmit(arguments: argparse.Namespace) -> int:
@@ -253,7 +239,8 @@ def _over_radio(frames: Frames, endpoint: Endpoint, radio: RadioSettings, settin
     """Send by a radio: one flowgraph."""
     events = RadioEvents()
     blocks = gnuradio_module()
-    flowgraph = blocks.radio_transmitter(frames, endpoint, radio, settings, events, on_frame=frames.begin)
+    ahead = 4 if frames.loop is None else 1  # a frame made ahead has a ratio chosen so much earlier
+    flowgraph = blocks.radio_transmitter(frames, endpoint, radio, settings, events, False, frames.begin, ahead)
     print(f"{endpoint}: {_listed(flowgraph.front_end.actual)}", flush=True)
     with Interrupt() as interrupt:
         flowgraph.run_to_end(lambda: interrupt.requested)
@@ -275,9 +262,12 @@ def _dry_run(
     """Say what would be sent, by modulating all of one repetition."""
     modulator, levels = Modulator(settings), Levels(settings)
     frames._repeat = 1
+    multiple = radio.filled_up_to(endpoint.kind)
     for header, payload in frames:
-        levels.add(modulator.modulate(header, payload))
-    levels.add_silence(len(modulator.guard()))
+        samples = modulator.modulate(header, payload)
+        levels.add(samples)
+        levels.add_silence(-len(samples) % multiple)
+    levels.add_silence(-(-len(modulator.guard()) // multiple) * multiple)
     result = {
         "sink": str(endpoint),
         "frames": levels.frames,

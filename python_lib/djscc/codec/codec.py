@@ -56,6 +56,11 @@ class Codec:
         self.device = next(self.encoder.parameters()).device
         self.bf16 = bf16_is_native(self.device)
 
+    @property
+    def decoder_id(self) -> str:
+        """The first eight digits of the hash of the decoder's weights, as ``id`` is of the encoder's."""
+        return self.decoder_sha256[:8]
+
     def symbols_per_layer(self, height: int, width: int) -> int:
         """Complex symbols of one layer of a tile of this size."""
         return -(-height // self.patch) * -(-width // self.patch)

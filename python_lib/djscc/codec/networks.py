@@ -62,13 +62,14 @@ class Modulation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation residual block of two 3 x 3 convolutions, modulated between them."""
+    """Pre-activation residual block of two 3 x 3 convolutions, modulated between them; it begins as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         y = self.first(F.leaky_relu(x, 0.1))

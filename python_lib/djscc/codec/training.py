@@ -30,7 +30,7 @@ from djscc.codec.optimiser import Muon, learning_rate, take_step
 from djscc.codec.rate import RATE_FILE
 from djscc.codec.rate_fit import fit_rate_model
 from djscc.codec.training_channel import Draw, draw, transmit
-from djscc.codec.training_config import ConfigError, TrainingConfig
+from djscc.codec.training_config import ConfigError, TrainingConfig, check_same_training
 from djscc.codec.weights import CodecError, load_codec, save_codec
 from djscc.imagery import load_tiles
 
@@ -57,14 +57,26 @@ def _build(families: dict[str, type[nn.Module]], spec: dict[str, Any], config: T
         raise ConfigError(f"network of family {family}: {error}") from error
 
 
+def take_over(network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load weights into a network of the same form, which may have more residual blocks: those come last and stay as they
+    begin, as the identity. RuntimeError names what does not fit."""
+    own = network.state_dict()
+    last = "modulation.net.2."
+    grown = {k: v for k, v in own.items() if k.startswith("blocks.") and k not in weights}
+    if grown:
+        grown |= {k: torch.cat([weights[k], v[len(weights[k]) :]]) for k, v in own.items() if k.startswith(last)}
+    network.load_state_dict(weights | grown)
+
+
 def start_from(model: Model, name: str) -> None:
-    """Take over the weights of a codec; ConfigError when its networks are not those of the configuration."""
+    """Take over the weights of a codec; ConfigError when its networks are not those of the configuration, or those with fewer
+    residual blocks."""
     try:
         for decoder, network in model.decoders.items():
             codec = load_codec(name, decoder)
-            network.load_state_dict(codec.decoder.state_dict())
-        model.encoder.load_state_dict(codec.encoder.state_dict())
-    except (CodecError, RuntimeError) as error:
+            take_over(network, codec.decoder.state_dict())
+        take_over(model.encoder, codec.encoder.state_dict())
+    except (CodecError, KeyError, RuntimeError) as error:
         raise ConfigError(f"initial {name!r}: does not fit the networks of this configuration ({error})") from error
 
 
@@ -222,13 +234,16 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
+    settings = dataclasses.asdict(config)
+    if checkpoint.exists():
+        check_same_training(out / "config.yaml", settings)
     step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
     if rank == 0 and curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")
         temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
         temporary.replace(curve)
     if rank == 0:
-        (out / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+        (out / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     bf16 = config.precision == "bf16"
     per_epoch = len(images) // (config.batch * world)
     if per_epoch < 1:

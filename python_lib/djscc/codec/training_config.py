@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ class TrainingConfig:
     log-uniformly; the ``*_rate`` are the shares of images to which an impairment is applied. ``channels`` are presets or files
     of ``djscc.channels``: each step goes over one of them in turn, in place of the fading that is built in. ``recolour_rate``
     is the share of images whose bands are changed at random, for scenes whose colours the training data lack. ``initial`` is a
-    codec, by name or folder, whose weights the training starts from. ``objective`` are the weights of what is minimised
-    (``djscc.codec.objectives``)."""
+    codec, by name or folder, whose weights the training starts from; the networks may have more ``blocks`` than that codec's.
+    ``objective`` are the weights of what is minimised (``djscc.codec.objectives``)."""
 
     name: str
     data: dict[str, list[str]]
@@ -104,6 +104,18 @@ class TrainingConfig:
             raise ConfigError(
                 f"the reference architecture sends all its layers: give layers_sent: [{self.layers}, {self.layers}]"
             )
+
+
+FREE = {"steps", "validate_every", "validation_tiles", "validation_points"}  # what may change when a training goes on
+
+
+def check_same_training(path: Path, settings: Mapping[str, Any]) -> None:
+    """ConfigError where the configuration in ``path``, of a training that is to go on, is another than ``settings``."""
+    before = yaml.safe_load(path.read_text()) if path.is_file() else settings
+    now = yaml.safe_load(yaml.safe_dump(dict(settings)))
+    if differing := sorted(k for k in before.keys() | now.keys() if k not in FREE and before.get(k) != now.get(k)):
+        was = ", ".join(f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in differing)
+        raise ConfigError(f"{path.parent}: holds a training with other settings ({was}); give another --out folder")
 
 
 def read_settings(kind: type[Any], path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:

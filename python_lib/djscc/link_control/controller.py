@@ -54,6 +54,7 @@ class ControllerSettings:
 
 LEAST_ERRORS = 20  # past forecasts before they make the margin
 MOST_ERRORS = 1000
+LOST_DB = -8.0  # what a lost frame had at most: the receiver finds those above it
 TREND_LIMIT_DB_S = 1.0  # a pass changes slower; what is faster is fading, which has no trend
 
 
@@ -78,20 +79,20 @@ class Controller:
         self._trend = 0.0
         self._measured_s = -math.inf  # when the frame of the newest report was sent
         self._heard_s = -math.inf
-        self._forecasts: deque[tuple[float, float]] = deque(maxlen=10_000)  # time sent, forecast dB
+        self.forecast: float | None = None  # what the last choice reckoned with, in dB; None before the first report
         self._errors: deque[tuple[float, float]] = deque(maxlen=MOST_ERRORS)  # time sent, measured less forecast
 
-    def report(self, snr_db: float, sent_s: float, now_s: float) -> None:
+    def report(self, snr_db: float, sent_s: float, now_s: float, forecast_db: float | None = None) -> None:
         """The receiver measured ``snr_db`` on a frame sent at ``sent_s``, as is known here at ``now_s``.
 
-        A report on a frame older than that of the last report is taken into the margin alone.
+        ``forecast_db`` is what :attr:`forecast` was after the choice for that frame. A report on a frame older than that of the
+        last report is taken into the margin alone.
         """
         if not math.isfinite(snr_db):
             return
         self._heard_s = max(self._heard_s, now_s)
-        forecast = self._forecast_of(sent_s)
-        if forecast is not None:
-            self._errors.append((sent_s, snr_db - forecast))
+        if forecast_db is not None:
+            self._errors.append((sent_s, snr_db - forecast_db))
         if sent_s <= self._measured_s:
             return
         step, self._measured_s = sent_s - self._measured_s, sent_s
@@ -104,18 +105,10 @@ class Controller:
         self._trend += surprise * -math.expm1(-step / self.settings.trend_s) / self.settings.trend_s
         self._trend = min(TREND_LIMIT_DB_S, max(-TREND_LIMIT_DB_S, self._trend))
 
-    def lost(self, sent_s: float) -> None:
-        """A frame sent at ``sent_s`` did not arrive, as far as is known: counts as a deep fade in the margin."""
-        forecast = self._forecast_of(sent_s)
-        if forecast is not None:
-            self._errors.append((sent_s, -20.0))
-
-    def _forecast_of(self, sent_s: float) -> float | None:
-        """What was forecast for a frame sent at ``sent_s``; forecasts of earlier frames are forgotten."""
-        found = None
-        while self._forecasts and self._forecasts[0][0] <= sent_s + 1e-9:
-            found = self._forecasts.popleft()
-        return None if found is None or sent_s - found[0] > self.settings.timeout_s else found[1]
+    def lost(self, sent_s: float, forecast_db: float | None = None) -> None:
+        """A frame sent at ``sent_s`` did not arrive, though a later one did: in the margin it counts as one at ``LOST_DB``."""
+        if forecast_db is not None:
+            self._errors.append((sent_s, min(0.0, LOST_DB - forecast_db)))
 
     def forecast_db(self, now_s: float) -> float | None:
         """Es/N0 expected of a frame sent now; None before the first report."""
@@ -132,12 +125,11 @@ class Controller:
         return max(0.0, -float(np.quantile([error for _, error in self._errors], 1 - self.settings.reliability)))
 
     def choose(self, now_s: float) -> Choice:
-        """The choice for a frame that is sent now."""
-        forecast = self.forecast_db(now_s)
+        """The choice for the frame that is made now; :attr:`forecast` is what it reckons with."""
+        self.forecast = forecast = self.forecast_db(now_s)
         if forecast is None or now_s - self._heard_s > self.settings.timeout_s:
-            self.current = self.safest
+            self.forecast, self.current = None, self.safest
             return self.current
-        self._forecasts.append((now_s, forecast))
         sure = forecast - self.fade_margin_db(now_s) - self.settings.margin_db
         if sure < self.current.snr_db:
             self.current = self._cheapest(sure)

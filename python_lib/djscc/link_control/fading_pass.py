@@ -2,7 +2,7 @@
 """Es/N0 over time on a link that varies, and frames sent over it with fixed ratios, a controller, or foreknowledge.
 
 Frame by frame, not sample by sample: a frame's Es/N0 is the mean in dB of what the channel has while it lasts, its quality that of
-the same tiles over AWGN at this Es/N0. A frame below ``LEAST_DB`` is lost, and nothing is reported of it.
+the same tiles over AWGN at this Es/N0. A frame below ``LOST_DB`` is lost, and nothing is reported of it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from djscc.channels.orbit import LIGHT_M_S
 from djscc.channels.satellite_pass import SatellitePass
 from djscc.channels.schema import ChannelError
 from djscc.link_control.choices import Choice, ControlError
-from djscc.link_control.controller import Controller
+from djscc.link_control.controller import LOST_DB, Controller
 from djscc.link_control.measured import Measured
 
 Array = NDArray[np.float64]
 
-LEAST_DB = -8.0  # below, frames are not found
 ESTIMATE_DB = 0.1  # deviation of the receiver's estimate (results/waveform.json: 0.25 dB at -8 dB, less above)
 RATE_HZ = 400.0  # of the sampled Es/N0, at least
 
@@ -128,35 +127,37 @@ def fly(
     frame_s: Callable[[float], float],
     tiles_per_frame: int,
     name: str,
-    choose: Callable[[float], float],
-    report: Callable[[float, float, float], None] | None = None,
+    choose: Callable[[float], float] | Controller,
     seed: int = 1,
 ) -> Outcome:
     """Send frames back to back over a track.
 
-    ``frame_s(ratio)`` is how long a frame lasts; ``choose(now)`` gives the ratio of the frame that begins now; ``report(snr, sent,
-    now)`` is called with what the receiver measured, once that is known at the transmitter.
+    ``frame_s(ratio)`` is how long a frame lasts; ``choose(now)`` gives the ratio of the frame that begins now. A controller is told
+    what the receiver measured, once that is known at the transmitter, and of lost frames with the next that arrived.
     """
     rng = np.random.default_rng(seed)
     limit = measured.loss.of_value(wanted)
     now = 0.0
-    waiting: list[tuple[float, float, float]] = []
+    waiting: list[tuple[float, float, float, float | None]] = []  # known at, sent at, measured (NaN: lost), forecast
     rows: list[tuple[float, float, float, float, bool]] = []
     while True:
-        while report is not None and waiting and waiting[0][0] <= now:
-            known, sent, snr = waiting.pop(0)
-            report(snr, sent, known)
-        ratio = choose(now)
+        if isinstance(choose, Controller):
+            _tell(choose, waiting, now)
+            ratio, forecast = _ratio(choose.choose(now)), choose.forecast
+        else:
+            ratio, forecast = choose(now), None
         end = now + frame_s(ratio)
         if end > track.duration_s:
             break
         snr = track.between(now, end)
-        if snr < LEAST_DB:
+        known = end + track.round_trip(now)
+        if snr < LOST_DB:
             rows.append((now, snr, ratio, np.nan, False))
+            waiting.append((known, now, np.nan, forecast))
         else:
             loss = float(measured.at(ratio, snr))
             rows.append((now, snr, ratio, measured.loss.value(loss), loss <= limit))
-            waiting.append((end + track.round_trip(now), now, snr + ESTIMATE_DB * rng.standard_normal()))
+            waiting.append((known, now, snr + ESTIMATE_DB * rng.standard_normal(), forecast))
         now = end
     if not rows:
         raise ControlError(
@@ -166,6 +167,17 @@ def fly(
     time, snrs, ratios, values, reached = (np.array(column) for column in zip(*rows, strict=True))
     good = float(reached.sum()) * tiles_per_frame / now
     return Outcome(name, time, snrs, ratios, values, reached.astype(bool), good)
+
+
+def _tell(controller: Controller, waiting: list[tuple[float, float, float, float | None]], now: float) -> None:
+    """Tell a controller what is known by now; of lost frames only with a later one that arrived."""
+    arrived = [i for i, (known, _, snr, _) in enumerate(waiting) if known <= now and not np.isnan(snr)]
+    for known, sent, snr, forecast in waiting[: arrived[-1] + 1 if arrived else 0]:
+        if np.isnan(snr):
+            controller.lost(sent, forecast)
+        else:
+            controller.report(snr, sent, known, forecast)
+    del waiting[: arrived[-1] + 1 if arrived else 0]
 
 
 def compare(
@@ -182,8 +194,8 @@ def compare(
     Where no ratio is enough, foreknowledge sends the largest, as a controller does.
     """
 
-    def run(name: str, choose: Callable[[float], float], report: Any = None) -> Outcome:
-        return fly(track, measured, wanted, frame_s, tiles_per_frame, name, choose, report, seed)
+    def run(name: str, choose: Callable[[float], float] | Controller) -> Outcome:
+        return fly(track, measured, wanted, frame_s, tiles_per_frame, name, choose, seed)
 
     limit = measured.loss.of_value(wanted)
 
@@ -194,8 +206,7 @@ def compare(
         return float(measured.ratios[-1])
 
     outcomes = [run(f"1/{1 / r:.4g}", lambda now, r=r: r) for r in measured.ratios.tolist()]  # type: ignore[misc]
-    for name, controller in controllers:
-        outcomes.append(run(name, lambda now, c=controller: _ratio(c.choose(now)), controller.report))  # type: ignore[misc]
+    outcomes += [run(name, controller) for name, controller in controllers]
     return [*outcomes, run("foreknowledge", foreknowing)]
 
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from pathlib import Path
 
 from djscc.campaign.transmit_log import Key, key_of
@@ -21,6 +23,7 @@ from djscc.waveform import FrameHeader
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 10_000  # frames under way
+REORDERED = 2  # so many frames after it may be reported before one counts as lost
 
 
 def loop_of_model(
@@ -57,8 +60,10 @@ def chosen_model(path: str | Path, metric: str | None, codec: Codec, channel: st
 class ClosedLoop:
     """Chooses for each frame from the reports on those before.
 
-    Call :meth:`choose` before a frame is made and :meth:`sent` when it goes out; reports come in by a thread of its own, once
-    :meth:`start` has opened the link. Without reports the safest choice is taken, and that is said once.
+    Call :meth:`choose` before a frame is made and :meth:`sent` when it goes out, in the same order; reports come in by a thread of
+    its own, once :meth:`start` has opened the link. A frame of which no report comes, though of later ones, counts as lost, unless
+    the receiver's decoder dropped frames or messages were missed meanwhile. Without reports the safest choice is taken, and that is
+    said once.
 
     Args:
         controller: what decides.
@@ -69,10 +74,13 @@ class ClosedLoop:
     def __init__(self, controller: Controller, address: str, security: Security | None = None) -> None:
         self.controller = controller
         self.reports = 0
-        self.problem: DjsccError | None = None
+        self.problem: Exception | None = None
         self._address, self._security = address, security
         self._lock = threading.Lock()
-        self._sent: OrderedDict[Key, float] = OrderedDict()
+        self._forecasts: deque[float | None] = deque(maxlen=REMEMBERED)  # of frames chosen for, not yet sent
+        self._sent: OrderedDict[Key, tuple[float, float | None]] = OrderedDict()  # when, and what was forecast
+        self._heard_s = -math.inf
+        self._unheard: tuple[object, object] = (0, 0)  # messages missed, frames that the decoder dropped
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._subscriber: MetricsSubscriber | None = None
@@ -88,15 +96,14 @@ class ClosedLoop:
         while not self._stopping.is_set():
             try:
                 received = self._subscriber.receive(0.2)
-            except DjsccError as error:
+                if received is not None:
+                    self.problem = None
+                    self.take(received)
+            except Exception as error:  # this thread must not end before the transmitter does
                 if self.problem is None:
                     logger.warning("no feedback: %s; the safest ratio is sent", error)
                 self.problem = error
                 self._stopping.wait(1.0)
-                continue
-            if received is not None:
-                self.problem = None
-                self.take(received)
         self._subscriber.close()
 
     def take(self, received: Received, now_s: float | None = None) -> None:
@@ -109,21 +116,37 @@ class ClosedLoop:
             key = key_of(FrameHeader.from_dict(received.message["header"]))
         except (DjsccError, KeyError, TypeError, ValueError):
             return
+        missed = 0 if self._subscriber is None else self._subscriber.missed
         with self._lock:
-            sent_s = self._sent.pop(key, None)
-            if sent_s is not None:
-                self.reports += 1
-                self.controller.report(float(snr_db), sent_s, now_s)
+            if key not in self._sent:
+                return
+            self._count_lost(key, (missed, received.message.get("frames_dropped")), now_s)
+            sent_s, forecast = self._sent.pop(key)
+            self.reports += 1
+            self.controller.report(float(snr_db), sent_s, now_s, forecast)
+
+    def _count_lost(self, key: Key, unheard: tuple[object, object], now_s: float) -> None:
+        """Frames before this one that were never reported: forget them; where the link must have lost them, tell the controller."""
+        certain = unheard == self._unheard and now_s - self._heard_s <= self.controller.settings.timeout_s
+        self._unheard, self._heard_s = unheard, now_s
+        earlier = list(itertools.takewhile(lambda other: other != key, self._sent))
+        for other in earlier[:-REORDERED] if certain else earlier:
+            sent_s, forecast = self._sent.pop(other)
+            if certain:
+                self.controller.lost(sent_s, forecast)
 
     def choose(self, now_s: float | None = None) -> Choice:
         """The choice for the next frame."""
         with self._lock:
-            return self.controller.choose(time.monotonic() if now_s is None else now_s)
+            choice = self.controller.choose(time.monotonic() if now_s is None else now_s)
+            self._forecasts.append(self.controller.forecast)
+            return choice
 
     def sent(self, header: FrameHeader, now_s: float | None = None) -> None:
         """A frame goes out now: reports on it are told from those on others by its ids."""
         with self._lock:
-            self._sent[key_of(header)] = time.monotonic() if now_s is None else now_s
+            forecast = self._forecasts.popleft() if self._forecasts else None
+            self._sent[key_of(header)] = time.monotonic() if now_s is None else now_s, forecast
             while len(self._sent) > REMEMBERED:
                 self._sent.popitem(last=False)
 

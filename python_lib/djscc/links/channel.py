@@ -78,7 +78,11 @@ class ChannelProcess:
         self._until = None if seconds is None else time.monotonic() + seconds
         clock, passed = time.monotonic(), 0.0
         while not self._over():
-            samples = self._source.read(POLL_S)
+            torn: LinkError | None = None
+            try:
+                samples = self._source.read(POLL_S)
+            except LinkError as error:  # what came before is still sent, and its end told
+                torn, samples = error, np.empty(0, np.complex64)
             if samples is None:
                 clock, passed = time.monotonic(), 0.0
                 continue
@@ -87,6 +91,8 @@ class ChannelProcess:
                 self._sink.end()
                 self.counts["transmissions"] += 1
                 self._channel = self._fresh()
+                if torn is not None:
+                    raise torn
                 if once or isinstance(self._source, _File):  # nothing follows the end of a file
                     return
                 continue

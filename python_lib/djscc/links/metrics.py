@@ -130,23 +130,33 @@ def constellation(frame: ReceivedFrame, points: int = POINTS) -> list[list[float
 
 
 def png_of_tiles(tiles: NDArray[np.uint8]) -> bytes:
-    """Tiles (N, H, W, C) one below the other as a PNG, without loss."""
-    stacked = tiles.reshape(-1, *tiles.shape[2:])
+    """Tiles (N, H, W, C) one below the other as a PNG, without loss; where they have neither one band nor three, each tile's bands
+    one below the other."""
+    width, bands = tiles.shape[2:]
+    rows = tiles if bands == 3 else tiles.transpose(0, 3, 1, 2)
     file = io.BytesIO()
-    Image.fromarray(stacked if stacked.shape[2] == 3 else stacked[:, :, 0]).save(file, "PNG", compress_level=1)
+    Image.fromarray(np.ascontiguousarray(rows).reshape(-1, width, *((3,) if bands == 3 else ()))).save(
+        file, "PNG", compress_level=1
+    )
     return file.getvalue()
 
 
 def tiles_of_png(png: bytes, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | None:
     """The inverse; None for what is no such picture. Nothing is decoded before its size is known to be right."""
     count, height, width, bands = shape
-    if bands not in (1, 3) or count * height * width * bands > MAXIMUM_TILE_BYTES:
+    if min(shape) < 1 or count * height * width * bands > MAXIMUM_TILE_BYTES:
         return None
+    rows = count * height * (1 if bands == 3 else bands)
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-            if image.size != (width, count * height) or image.mode != ("RGB" if bands == 3 else "L"):
+            if image.size != (width, rows) or image.mode != ("RGB" if bands == 3 else "L"):
                 return None
-            return np.asarray(image).reshape(shape)
+            pixels = np.asarray(image)
+            return (
+                pixels.reshape(shape)
+                if bands == 3
+                else pixels.reshape(count, bands, height, width).transpose(0, 2, 3, 1)
+            )
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
@@ -210,7 +220,7 @@ class MetricsSubscriber:
             return None
         try:
             message = json.loads(parts[1], parse_constant=_refuse, parse_int=_integer)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter of brackets nested too deeply
             return None
         if not isinstance(message, dict):
             return None

@@ -67,14 +67,13 @@ class MonitorServer:
             try:
                 self.state.connected = subscriber.connected
                 received = subscriber.receive(0.3)
+                if received is not None:
+                    self.state.accept(received)
+                self.state.damaged(subscriber.damaged)
                 self.state.problem = ""
-            except DjsccError as error:  # wrong keys: the page says it, and it may be mended at the other end
-                self.state.problem = str(error)
+            except Exception as error:  # such as wrong keys: the page says it, and it may be mended at the other end
+                self.state.problem = str(error) if isinstance(error, DjsccError) else f"{type(error).__name__}: {error}"
                 self._stopping.wait(1.0)
-                continue
-            if received is not None:
-                self.state.accept(received)
-            self.state.damaged(subscriber.damaged)
         subscriber.close()
 
     def json(self) -> bytes:

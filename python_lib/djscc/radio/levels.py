@@ -37,7 +37,7 @@ class Levels:
         self._spectrum += density * len(samples)
 
     def add_silence(self, samples: int) -> None:
-        """What is sent of nothing at the end."""
+        """What is sent of nothing, at the end and to fill up frames."""
         self._silence += samples
 
     def result(self) -> dict[str, Any]:

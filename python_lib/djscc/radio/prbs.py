@@ -102,7 +102,7 @@ class TestSink:
         header, report = frame.header, frame.report
         record: dict[str, Any] = {
             "time": now(),
-            "time_s": float(f"{report.sample_index / self._settings.sample_rate:.9g}"),
+            "time_s": float(f"{report.time_s:.9g}"),
             "codec_id": f"{header.codec_id:08x}",
             "frame_number": header.frame_number,
             "snr_est_db": finite(report.snr_db),

@@ -14,6 +14,8 @@ import yaml
 
 from djscc.radio.errors import StreamError
 
+PLUTO_BUFFER = 1 << 14  # samples that a transmitting Pluto is given at once, unless told otherwise
+
 
 @dataclass(frozen=True)
 class RadioSettings:
@@ -70,6 +72,11 @@ class RadioSettings:
                 if given in values and follows not in values:
                     both[follows] = None
         return RadioSettings(**both)
+
+    def filled_up_to(self, kind: str) -> int:
+        """Frames sent by a radio of this kind (``Endpoint.kind``) are filled up to a multiple of so many samples: a Pluto sends
+        whole buffers only."""
+        return (self.buffer_size or PLUTO_BUFFER) if kind == "pluto" else 1
 
     @property
     def waveform(self) -> tuple[float, int]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -245,8 +246,7 @@ def semantic_loss(fits: Sequence[MetricFit]) -> Figure:
             if fit.model is not None:
                 axes.plot(grid, fit.model.predict(ratio, grid), color=colour, linewidth=1.3)
         title = fit.loss.loss_label
-        if fit.model is not None:
-            held_out = fit.model.held_out
+        if fit.model is not None and not math.isnan((held_out := fit.model.held_out).r2):
             title += f"\nR\N{SUPERSCRIPT TWO} {held_out.r2:.4f}, MAPE {100 * held_out.mape:.1f} %"
         axes.set_title(title, fontsize=9.5)
         axes.set_ylim(bottom=0)
@@ -435,9 +435,11 @@ def equation(latex: str, left: str = r"\hat L(r, g)") -> Figure:
 
 
 @_styled
-def contact_sheet(rows: Sequence[str], columns: Sequence[str], pictures: Sequence[Sequence[Picture]]) -> Figure:
-    """Pictures in rows and columns, each pixel a square; a text in place of a picture says why it is missing."""
-    figure = Figure(figsize=(1.12 * len(columns) + 0.6, 1.12 * len(rows) + 0.3), layout="constrained")
+def contact_sheet(
+    rows: Sequence[str], columns: Sequence[str], pictures: Sequence[Sequence[Picture]], side: float = 1.12
+) -> Figure:
+    """Pictures in rows and columns of ``side`` inches, each pixel a square; a text in place of a picture says why it is missing."""
+    figure = Figure(figsize=(side * len(columns) + 0.6, side * len(rows) + 0.3), layout="constrained")
     panels = figure.subplots(len(rows), len(columns), squeeze=False)
     for i, j in np.ndindex(len(rows), len(columns)):
         axes, picture = panels[i, j], pictures[i][j]

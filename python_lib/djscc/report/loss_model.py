@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from djscc.report import figures as draw
 from djscc.report import page
 from djscc.report.figures import Gallery
-from djscc.report.runs import capitalised, percent_text
+from djscc.report.runs import capitalised, percent_text, r2_text
 from djscc.semantic_loss import FORMS, FitReport, MetricFit, Relation, Series
 
 MOST_PANELS = 6
@@ -75,7 +75,7 @@ def _forms_table(report: FitReport, series: Series, fits: Sequence[MetricFit]) -
             if found is None or found.held_out is None:
                 row.append("not fitted")
                 continue
-            row.append(f"{found.held_out.r2:.4f}\n{percent_text(found.held_out.mape)}" + "*" * (found is fit.best))
+            row.append(f"{r2_text(found.held_out.r2)}\n{percent_text(found.held_out.mape)}" + "*" * (found is fit.best))
         score = report.scores.get(name)
         rows.append([*row, "-" if score is None else f"{score:.2f}"])
     chosen = names.index(report.unified) if report.unified in names else None
@@ -108,7 +108,7 @@ def relation_section(fits: Sequence[MetricFit], found: Sequence[Relation], galle
             names = source, target, fits[0].series.codec, fits[0].series.channel
             caption = (
                 f"{capitalised(by_metric[target].loss.label)} told by {by_metric[source].loss.label} alone: R\N{SUPERSCRIPT TWO} "
-                f"{relation.held_out.r2:.4f} and {percent_text(relation.held_out.mape)} of the loss at points left out. Where "
+                f"{r2_text(relation.held_out.r2)} and {percent_text(relation.held_out.mape)} of the loss at points left out. Where "
                 "ratios part from the curve, the ratio says more than the metric does."
             )
             drawings.append(page.figure(gallery.save(drawing, "relation", *names), caption))
@@ -118,7 +118,7 @@ def relation_section(fits: Sequence[MetricFit], found: Sequence[Relation], galle
         for target_fit in fits:
             relation = pairs.get((source_fit.metric, target_fit.metric))
             row.append(
-                "" if relation is None else f"{relation.held_out.r2:.4f}\n{percent_text(relation.held_out.mape)}"
+                "" if relation is None else f"{r2_text(relation.held_out.r2)}\n{percent_text(relation.held_out.mape)}"
             )
         rows.append(row)
     text = (

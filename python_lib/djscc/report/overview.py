@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -64,8 +65,10 @@ def _sentence(series: Series, fits: Sequence[MetricFit]) -> str:
     text = f"{capitalised(str(series))}: mean {first.loss.label} from {where(worst)} to {where(best)}."
     models = [fit for fit in fits if fit.model is not None]
     if models:
-        errors = ", ".join(f"{fit.loss.label} {100 * fit.model.held_out.mape:.1f} %" for fit in models if fit.model)
-        text += f" Mean error of the fitted loss at points that were left out of the fit: {errors}."
+        known = [(fit.loss.label, fit.model.held_out.mape) for fit in models if fit.model]
+        errors = ", ".join(f"{label} {100 * mape:.1f} %" for label, mape in known if not math.isnan(mape))
+        if errors:
+            text += f" Mean error of the fitted loss at points that were left out of the fit: {errors}."
     else:
         text += " The log does not hold enough points of the plane to fit a model of the loss."
     return text

@@ -84,6 +84,14 @@ def examples(runs: Sequence[Run], tiles_of: Sequence[Sequence[Mapping[str, Any]]
     return [_example(text, records[key]) for text, key in _choices(difficulty, list(candidates))]
 
 
+def images(runs: Sequence[Run], tiles_of: Sequence[Sequence[Mapping[str, Any]]], most: int = 4) -> list[Path]:
+    """Up to ``most`` of the images that a series' tiles were put together to, where whole images were sent."""
+    found: dict[Path, None] = {}
+    for run, tiles in zip(runs, tiles_of, strict=True):
+        found |= {path: None for tile in tiles if (path := run.received_image(tile)) not in found and path.is_file()}
+    return list(found)[:most]
+
+
 def _example(choice: str, records: Sequence[tuple[Run, Mapping[str, Any]]]) -> Example:
     cells: dict[tuple[float, float], Cell] = {}
     for run, tile in records:

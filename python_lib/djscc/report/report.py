@@ -12,7 +12,7 @@ from djscc.report.decisions import decision_section
 from djscc.report.figures import Gallery
 from djscc.report.loss_model import model_section, relation_section
 from djscc.report.overview import heading, overview, provenance
-from djscc.report.pictures import examples
+from djscc.report.pictures import examples, images
 from djscc.report.receiver import receiver_section
 from djscc.report.runs import ReportError, Run, capitalised, load_runs
 from djscc.report.sections import comparison_section, picture_section, quality_section
@@ -45,7 +45,7 @@ def build_report(runs: list[Run], out_folder: str | Path) -> Path:
     for number, (series, metric_fits) in enumerate(fits.items()):
         tiles_of = [[tile for tile in run.tiles if series_of(tile) == series] for run in runs]
         parts.append(f'<h2 id="series-{number}">{escape(capitalised(str(series)))}</h2>')
-        parts.append(picture_section(examples(runs, tiles_of), series, gallery))
+        parts.append(picture_section(examples(runs, tiles_of), images(runs, tiles_of), series, gallery))
         parts.append(quality_section(metric_fits, series, gallery))
         parts.append(relation_section(metric_fits, report.relations.get(series, []), gallery))
         parts.append(decision_section([tile for tiles in tiles_of for tile in tiles], series, gallery))

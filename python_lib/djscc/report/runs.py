@@ -42,6 +42,10 @@ class Run:
     def sent_picture(self, index: int) -> Path:
         return self.folder / "sent" / f"{index:05d}.png"
 
+    def received_image(self, tile: Mapping[str, Any]) -> Path:
+        """Where the whole image lies that a tile is of, if it is of one."""
+        return self.folder / "received" / f"{tile.get('point') or 'scene-' + str(tile.get('scene_id'))}.png"
+
     def received_picture(self, tile: Mapping[str, Any]) -> Path:
         folder, name = str(tile.get("point") or f"scene-{tile.get('scene_id')}"), f"{int(tile['index']):05d}.png"
         path = self.folder / "received" / folder / name
@@ -86,6 +90,11 @@ def number_text(value: float) -> str:
 def percent_text(share: float) -> str:
     """A share in per cent; a dash where it is not known."""
     return "-" if math.isnan(share) else f"{100 * share:.2f} %"
+
+
+def r2_text(value: float) -> str:
+    """A coefficient of determination with four digits; a dash where it is not known."""
+    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def count_text(count: int, noun: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,9 +15,10 @@ from djscc.report import figures as draw
 from djscc.report import page
 from djscc.report.figures import Gallery
 from djscc.report.pictures import Example
-from djscc.report.runs import capitalised, count_text, number_text, percent_text, ratio_text, snr_text
+from djscc.report.runs import capitalised, count_text, number_text, percent_text, r2_text, ratio_text, snr_text
 from djscc.semantic_loss import MetricFit, Series
 
+IMAGE_SIDE, IMAGE_INCHES = 800, 3.2  # of a whole image in the page: pixels at most, and inches
 SYMBOLS = {
     "alpha": "\u03b1",
     "beta": "\u03b2",
@@ -79,8 +81,17 @@ def _sheet(example: Example) -> Figure:
     return draw.contact_sheet([ratio_text(r) for r in rows], ["sent", *map(snr_text, example.snrs)], pictures)
 
 
-def picture_section(chosen: Sequence[Example], series: Series, gallery: Gallery) -> str:
-    """Sent and received tiles over the plane; a sentence where the run kept no pictures."""
+def picture_section(chosen: Sequence[Example], whole: Sequence[Path], series: Series, gallery: Gallery) -> str:
+    """Sent and received tiles over the plane, or the received images where ``whole`` ones were sent; else a sentence."""
+    if not chosen and whole:
+        shown = []
+        for path in whole:
+            image = Image.open(path).convert("RGB")
+            image.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
+            shown.append(np.asarray(image))
+        sheet = draw.contact_sheet(["received"], [path.stem for path in whole], [shown], IMAGE_INCHES)
+        note = "Whole images as received; in the run folder they lie at full size. A chequer stands for what did not arrive."
+        return "<h3>Pictures</h3>" + page.figure(gallery.save(sheet, "pictures", series.codec, series.channel), note)
     if not chosen:
         return "<h3>Pictures</h3>" + page.paragraph("The run kept no pictures of received tiles (setting: pictures).")
     first, *others = chosen
@@ -112,9 +123,9 @@ def _forms_table(fit: MetricFit) -> str:
             row += [
                 percent_text(form_fit.held_out.mape),
                 number_text(form_fit.held_out.rmse),
-                f"{form_fit.held_out.r2:.4f}",
+                r2_text(form_fit.held_out.r2),
             ]
-            row += [percent_text(form_fit.quality.mape), f"{form_fit.quality.r2:.4f}"]
+            row += [percent_text(form_fit.quality.mape), r2_text(form_fit.quality.r2)]
             remarks += [f"At a bound: {form_fit.form.title}, {bound}." for bound in form_fit.at_bound]
         rows.append(row)
     chosen = None if fit.selected is None else fit.fits.index(fit.selected)

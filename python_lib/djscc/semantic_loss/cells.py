@@ -124,7 +124,7 @@ def snr_of(tile: Tile) -> float | None:
     """The true SNR of a record where it is known, else the receiver's estimate, in dB; None where there is neither."""
     for key in ("snr_db", "snr_est_db"):
         value = tile.get(key)
-        if value is not None and math.isfinite(value):
+        if isinstance(value, int | float) and math.isfinite(value):
             return float(value)
     return None
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,7 @@ def relate(source: MetricFit, target: MetricFit, seed: int = 1) -> Relation:
         keep = np.setdiff1d(np.arange(len(x)), left_out)
         held_out[left_out] = _curve(_fit(x[keep], y[keep], sigma[keep], whole), x[left_out])
     a, m, p, f = whole.tolist()
-    rank = float(spearmanr(x, y).statistic)
+    rank = float(spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else math.nan  # a constant has no ranks
     return Relation(source.metric, target.metric, (a, m, p, f), rank, quality_of(held_out, y, sigma), len(x))
 
 

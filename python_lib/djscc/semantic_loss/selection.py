@@ -177,10 +177,24 @@ class FitReport:
 
 
 def split_series(tiles: Iterable[Tile]) -> dict[Series, list[Tile]]:
-    """Records by codec and channel, in the order in which these first come."""
+    """Records by codec and channel, in the order in which these first come.
+
+    FitError where networks of different weights bear one name: their mean would be nobody's.
+    """
     groups: dict[Series, list[Tile]] = {}
+    networks: dict[tuple[Series, str], set[str]] = {}
     for tile in tiles:
-        groups.setdefault(series_of(tile), []).append(tile)
+        series = series_of(tile)
+        groups.setdefault(series, []).append(tile)
+        for key in ("codec_id", "decoder_id"):
+            if tile.get(key) is not None:
+                networks.setdefault((series, key), set()).add(str(tile[key]))
+    for (series, key), found in networks.items():
+        if len(found) > 1:
+            raise FitError(
+                f"{series}: the runs hold several networks of that name ({key.replace('_', ' ')} {', '.join(sorted(found))}); take "
+                "their runs one by one, or train with --set name=... for names of their own"
+            )
     return groups
 
 
@@ -205,13 +219,19 @@ def fit_run_logs(
     if not groups:
         raise FitError("the run logs hold no tile records; run a campaign or a loopback first")
     fits, refused = [], {}
+    asked = [metrics] if isinstance(metrics, str) else metrics
+
+    def request(metric: str) -> str:
+        """What was asked for: a task's metric, or the metric of any task."""
+        return metric if asked is not None and metric in asked else metric.partition(":")[0]
+
     for series, group in groups.items():
-        for metric in metrics_of(group, [metrics] if isinstance(metrics, str) else metrics):
+        for metric in metrics_of(group, asked):
             try:
                 fits.append(_fit_forms(group, metric, forms, seed))
             except FitError as error:
-                refused[metric.partition(":")[0]] = f"{series}: {error}"
-    missing = refused.keys() - {fit.metric.partition(":")[0] for fit in fits}
+                refused[request(metric)] = f"{series}: {error}"
+    missing = refused.keys() - {request(fit.metric) for fit in fits}
     if metrics is not None and missing:
         raise FitError(next(reason for metric, reason in refused.items() if metric in missing))
     unified: str | None = None

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from djscc.codec.optimiser import Muon, learning_rate, take_step
 from djscc.codec.training import lines_until, load_checkpoint, save_checkpoint
-from djscc.codec.training_config import ConfigError
+from djscc.codec.training_config import ConfigError, check_same_training
 from djscc.imagery import TileSet, load_tiles
 from djscc.tasks.augmentation import change_scale, change_symmetry_and_colours
 from djscc.tasks.classification import Classification, save_classification
@@ -121,6 +121,8 @@ def train(config: TaskTrainingConfig, out: Path, device_name: str | None = None,
     model = _begin(config, tiles.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
+    if checkpoint.exists():
+        check_same_training(out / "config.yaml", _plain(config))
     step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
     if curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")

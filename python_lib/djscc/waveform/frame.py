@@ -28,6 +28,7 @@ class FrameReport:
     lost_samples   samples missing within the frame (negative: samples too many).
     overruns       how often the front end said that it lost samples within the frame.
     erased         share of the payload's symbols that were not received, 0 to 1.
+    time_s         of that sample, in seconds from the receiver's start.
     """
 
     sample_index: int
@@ -41,6 +42,7 @@ class FrameReport:
     lost_samples: int
     erased: float
     overruns: int = 0
+    time_s: float = 0.0
 
     @classmethod
     def exact(cls, snr_db: float) -> FrameReport:

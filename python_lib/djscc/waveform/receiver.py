@@ -292,6 +292,7 @@ class Receiver:
             lost_samples=result.lost_samples + skipped,
             erased=1 - float(np.count_nonzero(received)) / received.size,
             overruns=overruns,
+            time_s=(self._origin + nearest) / self.settings.sample_rate,
         )
         if self._dump is not None:
             stages = {"symbols": symbols, "noise_variance": variance, **result.stages}
@@ -323,6 +324,7 @@ class Receiver:
             lost_samples=skipped,
             erased=1.0,
             overruns=overruns,
+            time_s=(self._origin + int(np.rint(sync.start))) / self.settings.sample_rate,
         )
         self._count(header, report, True)
         self._resume(self._need)
