@@ -435,11 +435,9 @@ def equation(latex: str, left: str = r"\hat L(r, g)") -> Figure:
 
 
 @_styled
-def contact_sheet(
-    rows: Sequence[str], columns: Sequence[str], pictures: Sequence[Sequence[Picture]], side: float = 1.12
-) -> Figure:
-    """Pictures in rows and columns of ``side`` inches, each pixel a square; a text in place of a picture says why it is missing."""
-    figure = Figure(figsize=(side * len(columns) + 0.6, side * len(rows) + 0.3), layout="constrained")
+def contact_sheet(rows: Sequence[str], columns: Sequence[str], pictures: Sequence[Sequence[Picture]]) -> Figure:
+    """Pictures in rows and columns, each pixel a square; a text in place of a picture says why it is missing."""
+    figure = Figure(figsize=(1.12 * len(columns) + 0.6, 1.12 * len(rows) + 0.3), layout="constrained")
     panels = figure.subplots(len(rows), len(columns), squeeze=False)
     for i, j in np.ndindex(len(rows), len(columns)):
         axes, picture = panels[i, j], pictures[i][j]

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from djscc import DATA
 from djscc.report.figures import svg_of
@@ -69,8 +71,21 @@ def picture(path: Path | None, missing: str, description: str) -> str:
     """A PNG as part of the page, or a hatched square that says why it is missing."""
     if path is None:
         return f'<span class="absent">{escape(missing)}</span>'
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img class="tile" alt="{escape(description, quote=True)}" src="data:image/png;base64,{data}">'
+    return f'<img class="tile" {_source(path.read_bytes(), description)}>'
+
+
+def image(path: Path, side: int, caption: str) -> str:
+    """A PNG as part of the page, made smaller where it has sides of more than ``side`` pixels, with its caption."""
+    file = io.BytesIO()
+    with Image.open(path) as picture:
+        shown = picture.convert("RGB")
+    shown.thumbnail((side, side))
+    shown.save(file, "PNG")
+    return f"<figure><img {_source(file.getvalue(), caption)}><figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _source(png: bytes, description: str) -> str:
+    return f'alt="{escape(description, quote=True)}" src="data:image/png;base64,{base64.b64encode(png).decode()}"'
 
 
 def warnings(lines: Sequence[str]) -> str:

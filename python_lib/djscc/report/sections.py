@@ -18,7 +18,7 @@ from djscc.report.pictures import Example
 from djscc.report.runs import capitalised, count_text, number_text, percent_text, r2_text, ratio_text, snr_text
 from djscc.semantic_loss import MetricFit, Series
 
-IMAGE_SIDE, IMAGE_INCHES = 800, 3.2  # of a whole image in the page: pixels at most, and inches
+IMAGE_SIDE = 800  # pixels at most of a whole image in the page
 SYMBOLS = {
     "alpha": "\u03b1",
     "beta": "\u03b2",
@@ -84,14 +84,11 @@ def _sheet(example: Example) -> Figure:
 def picture_section(chosen: Sequence[Example], whole: Sequence[Path], series: Series, gallery: Gallery) -> str:
     """Sent and received tiles over the plane, or the received images where ``whole`` ones were sent; else a sentence."""
     if not chosen and whole:
-        shown = []
-        for path in whole:
-            image = Image.open(path).convert("RGB")
-            image.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
-            shown.append(np.asarray(image))
-        sheet = draw.contact_sheet(["received"], [path.stem for path in whole], [shown], IMAGE_INCHES)
-        note = "Whole images as received; in the run folder they lie at full size. A chequer stands for what did not arrive."
-        return "<h3>Pictures</h3>" + page.figure(gallery.save(sheet, "pictures", series.codec, series.channel), note)
+        note = (
+            "Whole images as received; the run folder has them at full size. A chequer stands for what did not arrive."
+        )
+        shown = [page.image(path, IMAGE_SIDE, path.stem) for path in whole]
+        return "<h3>Pictures</h3>" + page.paragraph(note, "note") + page.figures(shown)
     if not chosen:
         return "<h3>Pictures</h3>" + page.paragraph("The run kept no pictures of received tiles (setting: pictures).")
     first, *others = chosen
