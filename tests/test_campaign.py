@@ -26,7 +26,7 @@ from djscc.campaign.sender import FrameSource
 from djscc.campaign.summary import point_means, speed_text, sum_up, table
 from djscc.errors import DjsccError
 from djscc.imagery import ImageError, TileSet, cut, load_image, paste
-from djscc.semantic_loss import FitError, split_series
+from djscc.semantic_loss.selection import mixture_warnings
 from djscc.waveform import FrameReport, ReceivedFrame
 from PIL import Image
 
@@ -211,9 +211,11 @@ def test_an_image_is_put_together_and_what_lacks_is_chequered(codec):
     assert np.array_equal(got[64:, 64:128], chequer(100, 150, 3)[64:, 64:128])
 
 
-def test_a_late_tile_does_not_undo_a_picture(codec, tmp_path, monkeypatch):
+@pytest.mark.parametrize("limit", [("OPEN_SCENES", 4), ("OPEN_BYTES", 4 * 128 * 128 * 3)])
+def test_a_late_tile_does_not_undo_a_picture(codec, tmp_path, monkeypatch, limit):
     """Five images in turn, of which four are kept open: the first goes on from what was saved of it."""
-    monkeypatch.setattr("djscc.campaign.scenes.OPEN_BYTES", 4 * 128 * 128 * 3)
+    monkeypatch.setattr("djscc.campaign.scenes.OPEN_SCENES", 100)
+    monkeypatch.setattr(f"djscc.campaign.scenes.{limit[0]}", limit[1])
     rng = np.random.default_rng(2)
     pieces = rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     scenes, log = Scenes(), RunLog(tmp_path)
@@ -360,8 +362,8 @@ def test_other_weights_under_the_same_name_are_noticed(plan, tmp_path):
         run_campaign(dataclasses.replace(plan, codecs=("adaptive", str(mine))), tmp_path / "both", 1, progress=False)
     run_campaign(alone, tmp_path / "other", 1, progress=False)
     tiles = [tile for run in ("run", "other") for tile in RunLog(tmp_path / run).tiles()]
-    with pytest.raises(FitError, match="several networks of that name"):
-        split_series(tiles)
+    assert "networks of different weights are mixed, decoder id" in mixture_warnings(tiles)[0]
+    assert not mixture_warnings(tiles[: len(tiles) // 2])
 
 
 def test_other_tiles_under_the_same_name_are_noticed(plan, tmp_path):

@@ -198,21 +198,36 @@ def test_the_margin_counts_from_the_choice_however_late_the_frame_goes_out():
 
 
 def test_lost_frames_grow_the_margin_but_not_those_that_the_receiver_dropped():
-    def margin(lost, dropped=0, since=0):
+    """Reports come five frames later. A decoder that stalls drops the newest frames, and tells of it with those before them."""
+
+    def margin(lost=(), dropped=(), since=0):
         loop = ClosedLoop(Controller(CHOICES), "tcp://127.0.0.1:1")
         for number in range(200):
             loop.choose(number * 0.1)
             loop.sent(header(number), number * 0.1)
-            if number >= since and not (lost and number % 8 == 0):
-                heard = report(number, 4.0)
-                heard.message["frames_dropped"] = dropped * (number // 8)
-                loop.take(heard, number * 0.1 + 0.05)
+            heard = number - 5
+            if heard >= since and heard not in lost and heard not in dropped:
+                message = report(heard, 4.0)
+                message.message["frames_dropped"] = sum(frame <= number for frame in dropped)
+                loop.take(message, number * 0.1 + 0.05)
         return loop.controller.fade_margin_db(20.0)
 
-    assert margin(lost=False) < 0.1
-    assert margin(lost=True) == pytest.approx(12.0, abs=0.1), "from 4 dB to the -8 dB at which frames are lost"
-    assert margin(lost=True, dropped=1) < 0.1
-    assert margin(lost=False, since=100) < 0.1, "nobody listened to the first hundred"
+    every_eighth = range(0, 200, 8)
+    assert margin() < 0.1
+    assert margin(lost=every_eighth) == pytest.approx(12.0, abs=0.1), "from 4 dB to the -8 dB at which frames are lost"
+    assert margin(dropped=[*range(60, 80), *range(120, 140)]) < 0.1
+    assert margin(since=100) < 0.1, "nobody listened to the first hundred"
+
+
+def test_one_lost_frame_is_told_with_the_next_report():
+    loop, told = ClosedLoop(Controller(CHOICES), "tcp://127.0.0.1:1"), []
+    loop.controller.lost = lambda sent_s, forecast_db: told.append(sent_s)
+    for number in range(100):
+        loop.choose(number * 0.1)
+        loop.sent(header(number), number * 0.1)
+        if number != 50:
+            loop.take(report(number, 4.0), number * 0.1 + 0.05)
+    assert told == [5.0]
 
 
 def test_loop_over_a_link():

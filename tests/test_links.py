@@ -388,6 +388,15 @@ def test_a_channel_whose_input_is_torn_ends_its_output(tmp_path):
             ).run()
     assert ended and len(np.fromfile(tmp_path / "out", np.complex64)) >= 1010
 
+    class Refused:
+        def read(self, timeout_s=None):
+            raise LinkError("wrong keys")
+
+    ended.clear()
+    with pytest.raises(LinkError, match="wrong keys"):
+        ChannelProcess(load_channel("bench-pluto"), WaveformSettings(), Refused(), sink).run()
+    assert not ended, "nothing had begun"
+
 
 def test_channel_command_refuses(tmp_path, capsys):
     assert main(["channel", "--in", "nowhere", "--out", "-", "--snr", "3"]) == 1

@@ -168,9 +168,19 @@ class decoder_sink(gr.basic_block):
         return True
 
     def _drain(self) -> None:
-        held_up = [self._frame.received()] if self._frame is not None and self._frame.whole else []
-        for received in self._decoder.drain(DRAIN_S) + held_up:
-            self._drop(received)
+        left = self._decoder.drain(DRAIN_S)
+        if self._held_up and self._frame is not None:
+            left.append(self._frame.received())
+        if not left:
+            return
+        failed = self._decoder.error is not None or self.error is not None
+        self.logger.warn(
+            f"{len(left)} frames not decoded: {'the decoder failed' if failed else 'the flowgraph was stopped'}"
+        )
+        if not failed:
+            self.frames_dropped += len(left)
+            for received in left:
+                self._told(received)
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
         return [1] * ninputs
@@ -221,17 +231,17 @@ class decoder_sink(gr.basic_block):
         if not self._decoder.offer(received, self._waits):
             if self._waits:
                 return False
-            self._drop(received)
+            self.frames_dropped += 1
+            self._told(received)
+            self.logger.warn(
+                f"frame {frame.header.frame_number} dropped, the decoder is behind: {self.frames_dropped} dropped so far"
+            )
         self._frame = None
         return True
 
-    def _drop(self, received: ReceivedFrame) -> None:
-        self.frames_dropped += 1
+    def _told(self, received: ReceivedFrame) -> None:
         if self._on_drop is not None:
             self._on_drop(received)
-        self.logger.warn(
-            f"frame {received.header.frame_number} dropped, the decoder is behind: {self.frames_dropped} dropped so far"
-        )
 
     def _decode(self, frame: ReceivedFrame) -> None:
         record = self._sink.accept(frame)

@@ -14,7 +14,7 @@ from djscc.imagery.tiling import grid
 from djscc.waveform import FrameHeader
 
 MAXIMUM_BYTES = 1 << 29  # of an image: a header may claim any size, and what would fill the memory is refused
-OPEN_BYTES = 1 << 30  # of the images that are kept open for late frames
+OPEN_SCENES, OPEN_BYTES = 4, 1 << 30  # images that are kept open for late frames, at most
 TILE = 64  # pixels of a side of the tiles that an image is cut into
 
 
@@ -52,7 +52,8 @@ def _begun(saved: Path | None, shape: tuple[int, int, int]) -> NDArray[np.uint8]
 
 
 class Scenes:
-    """Images under way, by scene id. The oldest are given up when a new one comes and they hold ``OPEN_BYTES``."""
+    """Images under way, by scene id. The oldest are given up when a new one comes and they are ``OPEN_SCENES``, or hold
+    ``OPEN_BYTES``."""
 
     def __init__(self) -> None:
         self._open: dict[int, NDArray[np.uint8]] = {}
@@ -78,7 +79,8 @@ class Scenes:
             return None
         image = self._open.get(header.scene_id)
         if image is None or image.shape != (height, width, header.bands):
-            while self._open and sum(other.nbytes for other in self._open.values()) + size > OPEN_BYTES:
+            held = self._open.values()
+            while len(held) >= OPEN_SCENES or (held and sum(other.nbytes for other in held) + size > OPEN_BYTES):
                 self._open.pop(next(iter(self._open)))
             image = self._open[header.scene_id] = _begun(saved, (height, width, header.bands))
         for offset in np.flatnonzero(arrived):

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -30,7 +29,7 @@ from djscc.codec.optimiser import Muon, learning_rate, take_step
 from djscc.codec.rate import RATE_FILE
 from djscc.codec.rate_fit import fit_rate_model
 from djscc.codec.training_channel import Draw, draw, transmit
-from djscc.codec.training_config import ConfigError, TrainingConfig, check_same_training
+from djscc.codec.training_config import ConfigError, TrainingConfig, keep_settings
 from djscc.codec.weights import CodecError, load_codec, save_codec
 from djscc.imagery import load_tiles
 
@@ -234,16 +233,13 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
-    settings = dataclasses.asdict(config)
-    if checkpoint.exists():
-        check_same_training(out / "config.yaml", settings)
+    if rank == 0:
+        keep_settings(out / "config.yaml", dataclasses.asdict(config), checkpoint.exists())
     step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
     if rank == 0 and curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")
         temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
         temporary.replace(curve)
-    if rank == 0:
-        (out / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     bf16 = config.precision == "bf16"
     per_epoch = len(images) // (config.batch * world)
     if per_epoch < 1:

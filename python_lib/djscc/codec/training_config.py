@@ -109,13 +109,22 @@ class TrainingConfig:
 FREE = {"steps", "validate_every", "validation_tiles", "validation_points"}  # what may change when a training goes on
 
 
-def check_same_training(path: Path, settings: Mapping[str, Any]) -> None:
-    """ConfigError where the configuration in ``path``, of a training that is to go on, is another than ``settings``."""
-    before = yaml.safe_load(path.read_text()) if path.is_file() else settings
-    now = yaml.safe_load(yaml.safe_dump(dict(settings)))
-    if differing := sorted(k for k in before.keys() | now.keys() if k not in FREE and before.get(k) != now.get(k)):
-        was = ", ".join(f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in differing)
-        raise ConfigError(f"{path.parent}: holds a training with other settings ({was}); give another --out folder")
+def keep_settings(path: Path, settings: Mapping[str, Any], going_on: bool) -> None:
+    """Write a training's settings to ``path``; ConfigError where it goes on from a checkpoint and those there are others."""
+    text = yaml.safe_dump(dict(settings), sort_keys=False)
+    if going_on and path.is_file():
+        try:
+            before, now = yaml.safe_load(path.read_text()), yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: damaged ({error}); restore it, or give another --out folder") from error
+        if not isinstance(before, dict):
+            raise ConfigError(f"{path}: damaged, it holds no settings; restore it, or give another --out folder")
+        if differing := sorted(k for k in before.keys() | now.keys() if k not in FREE and before.get(k) != now.get(k)):
+            was = ", ".join(f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in differing)
+            raise ConfigError(f"{path.parent}: holds a training with other settings ({was}); give another --out folder")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def read_settings(kind: type[Any], path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:

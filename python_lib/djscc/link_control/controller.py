@@ -118,11 +118,10 @@ class Controller:
 
     def fade_margin_db(self, now_s: float) -> float:
         """How much less than forecast is to be reckoned with, from the forecasts of the last seconds; not below 0."""
-        while self._errors and self._errors[0][0] < now_s - self.settings.memory_s:
-            self._errors.popleft()
-        if len(self._errors) < LEAST_ERRORS:
+        recent = [error for sent_s, error in self._errors if sent_s >= now_s - self.settings.memory_s]
+        if len(recent) < LEAST_ERRORS:
             return self.settings.first_margin_db
-        return max(0.0, -float(np.quantile([error for _, error in self._errors], 1 - self.settings.reliability)))
+        return max(0.0, -float(np.quantile(recent, 1 - self.settings.reliability)))
 
     def choose(self, now_s: float) -> Choice:
         """The choice for the frame that is made now; :attr:`forecast` is what it reckons with."""

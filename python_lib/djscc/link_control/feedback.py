@@ -23,7 +23,6 @@ from djscc.waveform import FrameHeader
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 10_000  # frames under way
-REORDERED = 2  # so many frames after it may be reported before one counts as lost
 
 
 def loop_of_model(
@@ -61,9 +60,9 @@ class ClosedLoop:
     """Chooses for each frame from the reports on those before.
 
     Call :meth:`choose` before a frame is made and :meth:`sent` when it goes out, in the same order; reports come in by a thread of
-    its own, once :meth:`start` has opened the link. A frame of which no report comes, though of later ones, counts as lost, unless
-    the receiver's decoder dropped frames or messages were missed meanwhile. Without reports the safest choice is taken, and that is
-    said once.
+    its own, once :meth:`start` has opened the link. Frames are reported in the order in which they were sent: one of which no
+    report comes, though of a later one, counts as lost, unless it was on its way when the receiver's decoder dropped frames, or
+    messages were missed. Without reports the safest choice is taken, and that is said once.
 
     Args:
         controller: what decides.
@@ -78,7 +77,12 @@ class ClosedLoop:
         self._address, self._security = address, security
         self._lock = threading.Lock()
         self._forecasts: deque[float | None] = deque(maxlen=REMEMBERED)  # of frames chosen for, not yet sent
-        self._sent: OrderedDict[Key, tuple[float, float | None]] = OrderedDict()  # when, and what was forecast
+        self._sent: OrderedDict[Key, tuple[int, float, float | None]] = (
+            OrderedDict()
+        )  # number, when, and what was forecast
+        self._count = self._certain_from = (
+            0  # frames sent; of those from the latter on, none goes unreported but for the link
+        )
         self._heard_s = -math.inf
         self._unheard: tuple[object, object] = (0, 0)  # messages missed, frames that the decoder dropped
         self._stopping = threading.Event()
@@ -121,18 +125,18 @@ class ClosedLoop:
             if key not in self._sent:
                 return
             self._count_lost(key, (missed, received.message.get("frames_dropped")), now_s)
-            sent_s, forecast = self._sent.pop(key)
+            _, sent_s, forecast = self._sent.pop(key)
             self.reports += 1
             self.controller.report(float(snr_db), sent_s, now_s, forecast)
 
     def _count_lost(self, key: Key, unheard: tuple[object, object], now_s: float) -> None:
-        """Frames before this one that were never reported: forget them; where the link must have lost them, tell the controller."""
-        certain = unheard == self._unheard and now_s - self._heard_s <= self.controller.settings.timeout_s
+        """Forget the frames before this one, which were never reported; where the link must have lost them, tell the controller."""
+        if unheard != self._unheard or now_s - self._heard_s > self.controller.settings.timeout_s:
+            self._certain_from = self._count
         self._unheard, self._heard_s = unheard, now_s
-        earlier = list(itertools.takewhile(lambda other: other != key, self._sent))
-        for other in earlier[:-REORDERED] if certain else earlier:
-            sent_s, forecast = self._sent.pop(other)
-            if certain:
+        for other in list(itertools.takewhile(lambda other: other != key, self._sent)):
+            number, sent_s, forecast = self._sent.pop(other)
+            if number >= self._certain_from:
                 self.controller.lost(sent_s, forecast)
 
     def choose(self, now_s: float | None = None) -> Choice:
@@ -146,7 +150,9 @@ class ClosedLoop:
         """A frame goes out now: reports on it are told from those on others by its ids."""
         with self._lock:
             forecast = self._forecasts.popleft() if self._forecasts else None
-            self._sent[key_of(header)] = time.monotonic() if now_s is None else now_s, forecast
+            now_s = time.monotonic() if now_s is None else now_s
+            self._sent[key_of(header)] = self._count, now_s, forecast
+            self._count += 1
             while len(self._sent) > REMEMBERED:
                 self._sent.popitem(last=False)
 

@@ -76,12 +76,14 @@ class ChannelProcess:
         """Go on until the process is stopped or a file or pipe has ended; ``once``, until a transmission has ended; ``seconds``,
         so long at most."""
         self._until = None if seconds is None else time.monotonic() + seconds
-        clock, passed = time.monotonic(), 0.0
+        clock, passed, begun = time.monotonic(), 0.0, False
         while not self._over():
             torn: LinkError | None = None
             try:
                 samples = self._source.read(POLL_S)
             except LinkError as error:  # what came before is still sent, and its end told
+                if not begun:
+                    raise
                 torn, samples = error, np.empty(0, np.complex64)
             if samples is None:
                 clock, passed = time.monotonic(), 0.0
@@ -90,12 +92,13 @@ class ChannelProcess:
                 self._send(self._channel.flush())
                 self._sink.end()
                 self.counts["transmissions"] += 1
-                self._channel = self._fresh()
+                self._channel, begun = self._fresh(), False
                 if torn is not None:
                     raise torn
                 if once or isinstance(self._source, _File):  # nothing follows the end of a file
                     return
                 continue
+            begun = True
             self.counts["samples_in"] += len(samples)
             self._send(self._channel.push(samples))
             passed += len(samples) / self._settings.sample_rate

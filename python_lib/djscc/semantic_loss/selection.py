@@ -77,7 +77,8 @@ def _fit_forms(tiles: Sequence[Tile], metric: str, forms: Sequence[str] | None, 
     loss = loss_of_metric(metric)
     cells = collect(tiles, loss)
     fits = tuple(fit_form(FORMS[name], cells, seed) for name in forms or FORMS)
-    return MetricFit(metric, loss, series_of(tiles[0]), cells, fits, None, tuple(coverage_warnings(cells)))
+    warnings = (*mixture_warnings(tiles), *coverage_warnings(cells))
+    return MetricFit(metric, loss, series_of(tiles[0]), cells, fits, None, warnings)
 
 
 def _check_forms(forms: Sequence[str] | None) -> None:
@@ -177,25 +178,25 @@ class FitReport:
 
 
 def split_series(tiles: Iterable[Tile]) -> dict[Series, list[Tile]]:
-    """Records by codec and channel, in the order in which these first come.
-
-    FitError where networks of different weights bear one name: their mean would be nobody's.
-    """
+    """Records by codec and channel, in the order in which these first come."""
     groups: dict[Series, list[Tile]] = {}
-    networks: dict[tuple[Series, str], set[str]] = {}
     for tile in tiles:
-        series = series_of(tile)
-        groups.setdefault(series, []).append(tile)
-        for key in ("codec_id", "decoder_id"):
-            if tile.get(key) is not None:
-                networks.setdefault((series, key), set()).add(str(tile[key]))
-    for (series, key), found in networks.items():
-        if len(found) > 1:
-            raise FitError(
-                f"{series}: the runs hold several networks of that name ({key.replace('_', ' ')} {', '.join(sorted(found))}); take "
-                "their runs one by one, or train with --set name=... for names of their own"
-            )
+        groups.setdefault(series_of(tile), []).append(tile)
     return groups
+
+
+def mixture_warnings(tiles: Iterable[Tile]) -> list[str]:
+    """What to say where records of one series come from networks of different weights."""
+    networks: dict[str, set[str]] = {"codec_id": set(), "decoder_id": set()}
+    for tile in tiles:
+        for key, found in networks.items():
+            if tile.get(key) is not None:
+                found.add(str(tile[key]))
+    return [
+        f"networks of different weights are mixed, {key.replace('_', ' ')} {', '.join(sorted(found))}: the means are of all of them"
+        for key, found in networks.items()
+        if len(found) > 1
+    ]
 
 
 def fit_run_logs(

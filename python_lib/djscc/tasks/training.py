@@ -15,13 +15,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from djscc.codec.optimiser import Muon, learning_rate, take_step
 from djscc.codec.training import lines_until, load_checkpoint, save_checkpoint
-from djscc.codec.training_config import ConfigError, check_same_training
+from djscc.codec.training_config import ConfigError, keep_settings
 from djscc.imagery import TileSet, load_tiles
 from djscc.tasks.augmentation import change_scale, change_symmetry_and_colours
 from djscc.tasks.classification import Classification, save_classification
@@ -121,14 +120,12 @@ def train(config: TaskTrainingConfig, out: Path, device_name: str | None = None,
     model = _begin(config, tiles.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
-    if checkpoint.exists():
-        check_same_training(out / "config.yaml", _plain(config))
+    keep_settings(out / "config.yaml", _plain(config), checkpoint.exists())
     step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
     if curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")
         temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
         temporary.replace(curve)
-    (out / "config.yaml").write_text(yaml.safe_dump(_plain(config), sort_keys=False))
     bf16 = config.precision == "bf16"
     per_epoch = len(images) // config.batch
     if per_epoch < 1:
