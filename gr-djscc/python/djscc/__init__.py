@@ -19,6 +19,7 @@ from .loopback import loopback
 from .metrics_publisher import metrics_publisher
 from .radio_bench import radio_bench
 from .radio_link import radio_receiver, radio_sink, radio_source, radio_transmitter
+from .recording_source import recording_source
 
 with contextlib.suppress(ImportError):  # without PyQt5 there is no window to put it into
     from .image_view import image_view
@@ -39,6 +40,7 @@ __all__ = [
     "radio_sink",
     "radio_source",
     "radio_transmitter",
+    "recording_source",
     "require_given",
     "run_to_end",
 ]

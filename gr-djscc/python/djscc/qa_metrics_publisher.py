@@ -23,6 +23,7 @@ class qa_metrics_publisher(gr_unittest.TestCase):
 
     def tearDown(self):
         self.subscriber.close()
+        self.publisher._publisher.close()  # an open one, collected in whatever thread, holds that thread up
 
     def published(self, message):
         strobe, flowgraph = blocks.message_strobe(message, 50), gr.top_block()
@@ -59,7 +60,7 @@ class qa_metrics_publisher(gr_unittest.TestCase):
             djscc.metrics_publisher("tcp://0.0.0.0:*")
         with tempfile.TemporaryDirectory() as folder:
             make_keys([f"{folder}/ground", f"{folder}/flight"])
-            djscc.metrics_publisher("tcp://0.0.0.0:*", keys=f"{folder}/ground")
+            djscc.metrics_publisher("tcp://0.0.0.0:*", keys=f"{folder}/ground")._publisher.close()
 
 
 if __name__ == "__main__":
