@@ -178,9 +178,8 @@ class decoder_sink(gr.basic_block):
             f"{len(left)} frames not decoded: {'the decoder failed' if failed else 'the flowgraph was stopped'}"
         )
         if not failed:
-            self.frames_dropped += len(left)
             for received in left:
-                self._told(received)
+                self._count_dropped(received)
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
         return [1] * ninputs
@@ -231,15 +230,15 @@ class decoder_sink(gr.basic_block):
         if not self._decoder.offer(received, self._waits):
             if self._waits:
                 return False
-            self.frames_dropped += 1
-            self._told(received)
+            self._count_dropped(received)
             self.logger.warn(
                 f"frame {frame.header.frame_number} dropped, the decoder is behind: {self.frames_dropped} dropped so far"
             )
         self._frame = None
         return True
 
-    def _told(self, received: ReceivedFrame) -> None:
+    def _count_dropped(self, received: ReceivedFrame) -> None:
+        self.frames_dropped += 1
         if self._on_drop is not None:
             self._on_drop(received)
 

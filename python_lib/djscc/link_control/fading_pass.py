@@ -172,12 +172,13 @@ def fly(
 def _tell(controller: Controller, waiting: list[tuple[float, float, float, float | None]], now: float) -> None:
     """Tell a controller what is known by now; of lost frames only with a later one that arrived."""
     arrived = [i for i, (known, _, snr, _) in enumerate(waiting) if known <= now and not np.isnan(snr)]
-    for known, sent, snr, forecast in waiting[: arrived[-1] + 1 if arrived else 0]:
+    told = arrived[-1] + 1 if arrived else 0
+    for known, sent, snr, forecast in waiting[:told]:
         if np.isnan(snr):
             controller.lost(sent, forecast)
         else:
             controller.report(snr, sent, known, forecast)
-    del waiting[: arrived[-1] + 1 if arrived else 0]
+    del waiting[:told]
 
 
 def compare(

@@ -77,12 +77,10 @@ class ClosedLoop:
         self._address, self._security = address, security
         self._lock = threading.Lock()
         self._forecasts: deque[float | None] = deque(maxlen=REMEMBERED)  # of frames chosen for, not yet sent
-        self._sent: OrderedDict[Key, tuple[int, float, float | None]] = (
-            OrderedDict()
-        )  # number, when, and what was forecast
-        self._count = self._certain_from = (
-            0  # frames sent; of those from the latter on, none goes unreported but for the link
-        )
+        # of each frame on its way: its number, when it was sent, what was forecast
+        self._sent: OrderedDict[Key, tuple[int, float, float | None]] = OrderedDict()
+        self._count = 0  # frames sent
+        self._certain_from = 0  # number of the first of which only the link can be why no report comes
         self._heard_s = -math.inf
         self._unheard: tuple[object, object] = (0, 0)  # messages missed, frames that the decoder dropped
         self._stopping = threading.Event()

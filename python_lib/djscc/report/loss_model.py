@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from djscc.report import figures as draw
 from djscc.report import page
 from djscc.report.figures import Gallery
-from djscc.report.runs import capitalised, percent_text, r2_text
+from djscc.report.runs import capitalised, percent_text
 from djscc.semantic_loss import FORMS, FitReport, MetricFit, Relation, Series
+from djscc.semantic_loss.tables import r2_text
 
 MOST_PANELS = 6
 FIRST = ("mse", "ssim", "lpips", "task_loss", "psnr", "accuracy", "ms_ssim", "agreement")

@@ -86,10 +86,8 @@ def examples(runs: Sequence[Run], tiles_of: Sequence[Sequence[Mapping[str, Any]]
 
 def images(runs: Sequence[Run], tiles_of: Sequence[Sequence[Mapping[str, Any]]], most: int = 4) -> list[Path]:
     """Up to ``most`` of the images that a series' tiles were put together to, where whole images were sent."""
-    found: dict[Path, None] = {}
-    for run, tiles in zip(runs, tiles_of, strict=True):
-        found |= {path: None for tile in tiles if (path := run.received_image(tile)) not in found and path.is_file()}
-    return list(found)[:most]
+    paths = {run.received_image(tile): None for run, tiles in zip(runs, tiles_of, strict=True) for tile in tiles}
+    return [path for path in paths if path.is_file()][:most]
 
 
 def _example(choice: str, records: Sequence[tuple[Run, Mapping[str, Any]]]) -> Example:

@@ -44,14 +44,19 @@ class Run:
 
     def received_image(self, tile: Mapping[str, Any]) -> Path:
         """Where the whole image lies that a tile is of, if it is of one."""
-        return self.folder / "received" / f"{tile.get('point') or 'scene-' + str(tile.get('scene_id'))}.png"
+        return self.folder / "received" / f"{_place(tile)}.png"
 
     def received_picture(self, tile: Mapping[str, Any]) -> Path:
-        folder, name = str(tile.get("point") or f"scene-{tile.get('scene_id')}"), f"{int(tile['index']):05d}.png"
+        folder, name = _place(tile), f"{int(tile['index']):05d}.png"
         path = self.folder / "received" / folder / name
         if tile.get("frame_number") is not None and not path.is_file():  # repeated: a folder for each frame
             return path.parent.with_name(folder_of_frame(folder, int(tile["frame_number"]))) / name
         return path
+
+
+def _place(tile: Mapping[str, Any]) -> str:
+    """What the pictures of a tile's point are named by, or those of its scene where it is of no point."""
+    return str(tile.get("point") or f"scene-{tile.get('scene_id')}")
 
 
 def load_runs(folders: Iterable[str | Path]) -> list[Run]:
@@ -90,11 +95,6 @@ def number_text(value: float) -> str:
 def percent_text(share: float) -> str:
     """A share in per cent; a dash where it is not known."""
     return "-" if math.isnan(share) else f"{100 * share:.2f} %"
-
-
-def r2_text(value: float) -> str:
-    """A coefficient of determination with four digits; a dash where it is not known."""
-    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def count_text(count: int, noun: str) -> str:

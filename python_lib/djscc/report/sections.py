@@ -15,8 +15,9 @@ from djscc.report import figures as draw
 from djscc.report import page
 from djscc.report.figures import Gallery
 from djscc.report.pictures import Example
-from djscc.report.runs import capitalised, count_text, number_text, percent_text, r2_text, ratio_text, snr_text
+from djscc.report.runs import capitalised, count_text, number_text, percent_text, ratio_text, snr_text
 from djscc.semantic_loss import MetricFit, Series
+from djscc.semantic_loss.tables import r2_text
 
 IMAGE_SIDE = 800  # pixels at most of a whole image in the page
 SYMBOLS = {

@@ -35,7 +35,8 @@ def percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{100 * share:.2f}"
 
 
-def r2(value: float) -> str:
+def r2_text(value: float) -> str:
+    """A coefficient of determination with four digits; a dash where it is not known."""
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
@@ -57,7 +58,7 @@ def _forms(series: str, fits: Sequence[MetricFit], report: FitReport) -> Iterato
                 row += _column("refused", fit.metric)
                 continue
             mark = "." if found is fit.best and len(fits) > 1 else " "
-            row += _column(f"{r2(found.held_out.r2)}{percent(found.held_out.mape):>6}{mark}", fit.metric)
+            row += _column(f"{r2_text(found.held_out.r2)}{percent(found.held_out.mape):>6}{mark}", fit.metric)
         score = f"{report.scores[form.name]:8.2f}" if form.name in report.scores else ""
         chosen = form.name in (report.unified, *(fit.model.form.name for fit in fits if fit.model))
         yield f"{'*' if chosen else ' '} {form.name:<26}{row}{score}".rstrip()
@@ -80,8 +81,8 @@ def _model(fit: MetricFit) -> Iterator[str]:
         values.append(f"{name} = {value:.4g}{bounds}")
     yield "  " + ", ".join(values)
     yield (
-        f"  fitted: R2 {r2(model.quality.r2)}, RMSE {model.quality.rmse:.3g}, MAPE {percent(model.quality.mape)} %; "
-        f"held out: R2 {r2(model.held_out.r2)}, RMSE {model.held_out.rmse:.3g}, MAPE {percent(model.held_out.mape)} %"
+        f"  fitted: R2 {r2_text(model.quality.r2)}, RMSE {model.quality.rmse:.3g}, MAPE {percent(model.quality.mape)} %; "
+        f"held out: R2 {r2_text(model.held_out.r2)}, RMSE {model.held_out.rmse:.3g}, MAPE {percent(model.held_out.mape)} %"
     )
 
 
@@ -96,7 +97,9 @@ def _relations(found: Sequence[Relation], metrics: Sequence[str]) -> Iterator[st
         row = ""
         for target in metrics:
             relation = pairs.get((source, target))
-            figures = "" if relation is None else f"{r2(relation.held_out.r2)}{percent(relation.held_out.mape):>6} "
+            figures = (
+                "" if relation is None else f"{r2_text(relation.held_out.r2)}{percent(relation.held_out.mape):>6} "
+            )
             row += _column(figures, target)
         yield f"  {source:<26}{row}".rstrip()
 
