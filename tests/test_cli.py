@@ -210,8 +210,18 @@ def test_an_unknown_codec_id_is_said_and_what_came_is_logged(recording, tmp_path
 def test_doctor_names_what_is_there(capsys):
     code("doctor")
     lines = capsys.readouterr().out.splitlines()
-    for name in ("torch", "codecs", "numpy", "scipy"):
+    for name in ("torch", "codecs", "numpy", "scipy", "PyYAML", "Pillow"):
         assert next(line for line in lines if line.split()[1] == name).startswith("ok")
+
+
+@pytest.mark.parametrize("missing", ["numpy", "yaml"])
+def test_doctor_tells_of_what_other_commands_cannot_start_without(missing):
+    program = "import sys; sys.modules[sys.argv.pop(1)] = None; from djscc.cli import main; sys.exit(main())"
+    for command, said in (("doctor", "MISSING"), ("evaluate", "`djscc doctor` tells what is missing")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, missing, command], capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 1 and said in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
 def test_shipped_plans_load():

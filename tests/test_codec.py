@@ -149,3 +149,34 @@ def test_every_shipped_codec_loads():
     for name in available_codecs():
         for decoder in json.loads((DATA / "codecs" / name / "manifest.json").read_text())["decoders"]:
             assert load_codec(name, decoder).layers >= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"id": "deadbeef"}, "wrong is id"),
+        ({"id": "not-hex"}, "wrong is id"),
+        ({"layers": "4"}, "wrong is layers"),
+        ({"decoders": {}}, "wrong is decoders"),
+        ({"decoders": {"lite": {"family": "adaptive"}}}, "wrong is lite"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_and_hinders_no_other_codec(tmp_path, monkeypatch, change, said):
+    folder = tmp_path / "other"
+    shutil.copytree(DATA / "codecs" / "adaptive", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | change))
+    with pytest.raises(CodecError, match=said):
+        load_codec(folder)
+    monkeypatch.setenv("DJSCC_CODECS", str(tmp_path))
+    assert load_codec_by_id(int(manifest["id"], 16)).name == "adaptive"
+
+
+def test_options_that_a_network_does_not_take_are_refused(tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(DATA / "codecs" / "adaptive", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["encoder"]["options"]["colour"] = "red"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CodecError, match=r"does not fit the network .*colour"):
+        load_codec(folder)

@@ -185,3 +185,23 @@ def test_outside_stays_outside_when_restored(tmp_path, scaled_first):
         assert np.array_equal(file.dataset_mask() > 0, inside) and file.dtypes[0] == "uint16"
         assert file.nodata == (None if scaled_first else 0)
         assert abs(file.read()[:, inside].mean() - samples[inside].mean()) < 30
+
+
+def test_zero_is_a_value_where_the_file_says_what_is_outside(tmp_path):
+    samples = np.random.default_rng(1).integers(-50, 51, (16, 16, 1)).astype(np.int16)
+    write(tmp_path / "heights.tif", samples, PLACE)
+    assert read(tmp_path / "heights.tif").valid.all(), "signed integers"
+    valid = np.ones((16, 16), bool)
+    valid[0] = False
+    counts = np.abs(samples).astype(np.uint16)
+    write(tmp_path / "marked.tif", counts, PLACE, valid=valid, nodata=9999)
+    assert np.array_equal(read(tmp_path / "marked.tif").valid, valid)
+    write(tmp_path / "unmarked.tif", counts, PLACE)
+    assert np.array_equal(read(tmp_path / "unmarked.tif").valid, counts[:, :, 0] != 0)
+
+
+def test_unequal_bands_are_named(tmp_path):
+    for name, bands in (("a", 3), ("b", 4)):
+        write(tmp_path / f"{name}.tif", np.full((8, 8, bands), 9, np.uint8), PLACE)
+    with pytest.raises(ImageError, match=r"b\.tif is 8 x 8 of 4 bands, the tiles before it 8 x 8 of 3 bands"):
+        load_tiles(tmp_path)

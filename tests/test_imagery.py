@@ -103,3 +103,27 @@ def test_colours_of_sixteen_bits_are_refused_not_cut(tmp_path):
     (tmp_path / "a.png").write_bytes(png)
     with pytest.raises(ImageError, match="samples are of 16 bits, not 8"):
         load_tiles(tmp_path)
+
+
+def test_grey_pictures_have_one_band_for_who_wants_one(tmp_path):
+    write(tmp_path / "a.png", mode="L", value=7)
+    write(tmp_path / "b.png", mode="RGB", value=(7, 7, 7))
+    assert load_image(tmp_path / "a.png").shape == (8, 8, 3)
+    assert load_image(tmp_path / "a.png", bands=1).shape == (8, 8, 1)
+    assert load_image(tmp_path / "b.png", bands=1).shape == (8, 8, 3)
+
+
+def test_archives_as_they_come(tmp_path):
+    write(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "T.ZIP", "w") as archive:
+        archive.write(tmp_path / "a.png", "Forest/a.png")
+        archive.writestr("__MACOSX/Forest/._a.png", b"resource fork")
+    assert load_tiles(tmp_path / "T.ZIP").names == ("Forest/a.png",)
+    with (
+        zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.png", "w") as entry,
+    ):
+        for _ in range(300):
+            entry.write(bytes(1 << 20))
+    with pytest.raises(ImageError, match=r"a\.png is 300 MiB when unpacked, a tile has 256 at most"):
+        load_tiles(tmp_path / "large.zip")

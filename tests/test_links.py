@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ from djscc.links import sockets as links_sockets
 from djscc.links.channel import ChannelProcess, open_sink, open_source
 from djscc.links.keys import KeysError
 from djscc.links.metrics import png_of_tiles, tiles_of_png
+from djscc.links.samples import CHUNK
 from djscc.waveform import Modulator, Receiver, WaveformSettings
 
 
@@ -203,6 +205,42 @@ def test_the_end_that_binds_warns_and_goes_on(tmp_path, monkeypatch, caplog):
     assert np.array_equal(friend.read(5), ramp(4))
     for end in (stranger, friend, sender):
         end.close()
+
+
+def test_a_receiver_that_stalls_loses_nothing(monkeypatch):
+    """Heartbeats of these times on PUSH and PULL would end the connection with all that it holds."""
+    monkeypatch.setattr(links_sockets, "HEARTBEAT_MS", (100, 300))
+    sender = SampleSender("tcp://127.0.0.1:*")
+    receiver = SampleReceiver(sender.endpoint)
+    count = 150 * CHUNK  # 20 MB: more than all queues and buffers between hold
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(
+            lambda: (sender.write(np.arange(count, dtype=np.complex64), 20), sender.end(), sender.close())
+        )
+        got = [receiver.read(5)]
+        time.sleep(1.5)
+        while len(samples := receiver.read(5)):
+            got.append(samples)
+            if len(got) % 40 == 0:
+                time.sleep(0.5)
+        assert writing.result(20)[0] == count
+    receiver.close()
+    assert np.array_equal(np.concatenate(got), np.arange(count, dtype=np.complex64))
+
+
+def test_one_handshake_that_failed_does_not_end_a_link(monkeypatch):
+    """As by a tunnel whose far end was not up yet, or a server that ended."""
+    monkeypatch.setattr(links_sockets, "PATIENCE_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        receiver = SampleReceiver(f"tcp://127.0.0.1:{port}")
+        server.accept()[0].close()
+    assert receiver.read(1.0) is None
+    sender = SampleSender(f"tcp://127.0.0.1:{port}")
+    assert sender.write(ramp(10), 5) == 10
+    assert np.array_equal(receiver.read(5), ramp(10))
+    sender.close()
+    receiver.close()
 
 
 def test_receiver_first_and_sender_restarted():
@@ -417,8 +455,8 @@ def test_errors_are_the_projects():
 def test_two_ends_with_a_channel_between_each_restarted():
     """Transmitter, channel and receiver apart; the transmitter is killed within a frame, then the channel is started again.
 
-    The frame that was cut takes the first of the next transmission with it, since its header announced as many samples; all others
-    arrive whole.
+    A channel that is stopped within a transmission tells the receiver that it has ended, so the frame that was cut takes none of
+    the next transmission with it.
     """
     before, after = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
     settings = WaveformSettings()
@@ -427,18 +465,19 @@ def test_two_ends_with_a_channel_between_each_restarted():
     modulator = Modulator(settings)
     air = [modulator.modulate(header, payload) for header, payload in frames]
     got: list[tuple[int, float]] = []
-    ended = threading.Event()
+    ends = threading.Semaphore(0)
+    stop = threading.Event()
 
     def receive():
         receiver, source = Receiver(settings), SampleReceiver(after)
-        while not ended.is_set():
+        while not stop.is_set():
             samples = source.read(0.1)
             if samples is None:
                 continue
-            if not len(samples):
-                ended.set()
             found = receiver.push(samples) if len(samples) else receiver.flush()
             got.extend((frame.header.frame_number, float(1 - frame.received.mean())) for frame in found)
+            if not len(samples):
+                ends.release()
         source.close()
 
     def start_channel():
@@ -467,17 +506,69 @@ def test_two_ends_with_a_channel_between_each_restarted():
     assert [number for number, _ in got] == [0, 1, 2]
     process._until = 0
     channel_thread.join(10)
+    assert ends.acquire(timeout=10)
     process, channel_thread = start_channel()
     sender = SampleSender(before)
     for samples in [*air, modulator.guard()]:
         assert sender.write(samples, 20) == len(samples)
     assert sender.end()
-    assert ended.wait(20)
+    assert ends.acquire(timeout=20)
     process._until = 0
+    stop.set()
     for thread in (receiving, channel_thread):
         thread.join(10)
     sender.close()
-    assert [number for number, erased in got if erased < 0.01][-5:] == [1, 2, 3, 4, 5], got
+    assert [number for number, erased in got if erased < 0.01] == [0, 1, 2, 0, 1, 2, 3, 4, 5], got
+
+
+def test_real_time_saves_no_credit():
+    """A source that was slow for a while does not pass faster than the sample rate later."""
+    settings, passed = WaveformSettings(), []
+
+    class Source:
+        calls = 0
+
+        def read(self, timeout_s):
+            self.calls += 1
+            if self.calls > 24:
+                return np.empty(0, np.complex64)
+            time.sleep(0.05 if self.calls <= 4 else 0)
+            return np.zeros(10_000, np.complex64)  # 5 ms
+
+    class Sink:
+        def write(self, samples, timeout_s):
+            passed.append(time.monotonic())
+            return len(samples)
+
+        def end(self):
+            return True
+
+    channel = load_channel("awgn").replace(snr_db=10.0)
+    ChannelProcess(channel, settings, Source(), Sink(), real_time=True).run(once=True)
+    assert passed[23] - passed[4] > 0.8 * 19 * 0.005
+
+
+def test_a_channel_that_is_stopped_ends_the_transmission():
+    told = []
+
+    class Source:
+        def read(self, timeout_s):
+            time.sleep(0.01)
+            return np.zeros(1000, np.complex64)
+
+    class Sink:
+        def write(self, samples, timeout_s):
+            return len(samples)
+
+        def end(self):
+            told.append("end")
+            return True
+
+    process = ChannelProcess(
+        load_channel("awgn").replace(snr_db=10.0, delay_samples=500.0), WaveformSettings(), Source(), Sink()
+    )
+    process.run(seconds=0.1)
+    assert told == ["end"] and process.counts["samples_out"] >= process.counts["samples_in"]
 
 
 def test_a_channel_ends_with_the_file_that_it_reads(tmp_path):

@@ -20,7 +20,7 @@ from djscc.links import LinkError, MetricsPublisher, MetricsSubscriber, Received
 from djscc.links.metrics import png_of_tiles
 from djscc.monitor import MonitorServer, MonitorState
 from djscc.monitor.history import History
-from djscc.monitor.picture import LOST, PAPER
+from djscc.monitor.picture import LOST, PAPER, Picture
 from djscc.waveform import FrameHeader
 from PIL import Image
 
@@ -270,6 +270,18 @@ def test_with_keys_and_a_receiver_started_later(tmp_path):
         found = server.state.snapshot()
         publisher.close()
     assert found["counts"]["frames"] and found["connected"]
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 8])
+def test_pictures_of_any_bands_are_shown(bands):
+    header = FrameHeader(1, 2, 3, 0, 2, (4, 4), 64, 64, 64, bands)
+    picture = Picture(header)
+    tiles = np.random.default_rng(1).integers(0, 256, (2, 64, 64, bands), dtype=np.uint8)
+    picture.add(header, [{}, {}], tiles)
+    shown = np.asarray(Image.open(io.BytesIO(picture.png("picture"))))
+    first = shown[: picture.cell, : picture.cell]
+    assert first.shape[2] == 3 and (first.std() > 0)
+    assert (bands >= 3) == bool((first[..., 0] != first[..., 1]).any())
 
 
 def test_wrong_keys_are_said_on_the_page(tmp_path, monkeypatch):

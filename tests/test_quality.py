@@ -101,6 +101,11 @@ def test_wrong_input_is_named(pair):
         measure(pair[0][:, :8, :8], pair[1][:, :8, :8], ["ssim"])
 
 
+def test_small_images_have_the_metrics_that_fit(pair):
+    assert set(measure(pair[0][:, :16, :16], pair[1][:, :16, :16])) == {"mse", "psnr_db", "ssim", "ms_ssim"}
+    assert set(measure(pair[0][:, :9, :9], pair[1][:, :9, :9])) == {"mse", "psnr_db"}
+
+
 def test_lpips_is_of_one_and_three_bands():
     images = np.random.default_rng(1).integers(0, 256, (2, 2, 64, 64, 4), dtype=np.uint8)
     assert set(measure(*images)) == {"mse", "psnr_db", "ssim", "ms_ssim"}

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import sigmf
 from djscc.cli import main
+from djscc.cli.interrupt import Interrupt
+from djscc.cli.transmit import _deliver, _Waiting
 from djscc.imagery import paste
 from djscc.radio import RadioEvents, RadioSettings, StreamError, load_radio_settings, parse_endpoint
 from djscc.radio.prbs import TestFrames, TestSink, missing
@@ -299,6 +301,13 @@ def test_radio_settings_come_from_yaml_and_options_win(tmp_path):
     assert RadioSettings(symbol_rate=1e6).over(recording).waveform == (1e6, 4)
     assert RadioSettings(samples_per_symbol=8).over(recording).waveform == (5e5, 8)
     assert RadioSettings(symbol_rate=1e6).over(RadioSettings(samples_per_symbol=4)).waveform == (1e6, 4)
+    symbols = RadioSettings(symbol_rate=1e6, samples_per_symbol=2)
+    assert RadioSettings(sample_rate=4e6).over(symbols).waveform == (1e6, 4)
+    assert RadioSettings(symbol_rate=5e5, samples_per_symbol=4).over(RadioSettings(sample_rate=1e6)).waveform == (
+        5e5,
+        4,
+    )
+    assert RadioSettings(sample_rate=8e6, samples_per_symbol=4).over(symbols).waveform == (2e6, 4)
 
 
 @pytest.mark.parametrize(
@@ -359,6 +368,70 @@ def test_a_broken_recording_is_refused(tmp_path, capsys):
     (tmp_path / "r.sigmf-data").write_bytes(b"")
     assert code("receive", "--source", f"sigmf:{tmp_path / 'r'}", "--run", tmp_path / "run") == 1
     assert "not a SigMF recording" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("capture", "annotation", "channels", "message"),
+    [
+        ({"core:global_index": "many"}, {}, 1, "not a SigMF recording"),
+        ({"core:global_index": 10.5}, {}, 1, "core:global_index is 10.5, no whole number"),
+        ({}, {"djscc:first": "2", "djscc:noticed": 3}, 1, "djscc:first is '2', no whole number"),
+        ({}, {}, 2, "holds 2 channels side by side"),
+    ],
+)
+def test_recordings_of_others_that_say_odd_things_are_refused(tmp_path, capsys, capture, annotation, channels, message):
+    (tmp_path / "r.sigmf-meta").write_text(
+        json.dumps(
+            {
+                "global": {"core:datatype": "cf32_le", "core:version": "1.0.0", "core:num_channels": channels},
+                "captures": [{"core:sample_start": 0} | capture],
+                "annotations": [{"core:sample_start": 0, "core:sample_count": 1, "core:label": "overrun"} | annotation],
+            }
+        )
+    )
+    np.zeros(64, "<c8").tofile(tmp_path / "r.sigmf-data")
+    assert code("receive", "--source", f"sigmf:{tmp_path / 'r'}", "--run", tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_a_recording_with_many_gaps_writes_its_metadata_seldom(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(Recorder, "_save", lambda self, save=Recorder._save: (written.append(1), save(self)))
+    recorder = Recorder(tmp_path / "r", About())
+    for _ in range(50):
+        recorder.write(np.ones(10, np.complex64))
+        recorder.gap(5)
+    assert len(written) == 2, "at the start, and at the first samples"
+    recorder.close()
+    items = list(SigmfSource(tmp_path / "r"))
+    assert [item for item in items if isinstance(item, Gap)] == 49 * [Gap(5)]
+    assert sum(len(item) for item in items if isinstance(item, np.ndarray)) == 500
+    assert len(read_metadata(tmp_path / "r")["captures"]) == 50
+
+
+@pytest.mark.parametrize("stalled", [False, True])
+def test_ctrl_c_ends_a_transmission_after_the_frame_that_is_being_sent(tmp_path, stalled):
+    """Also where the other end takes a while; where nobody is there, at once, and nothing stands in the log as sent."""
+    interrupt, sink = Interrupt(), _SlowSink(stalled)
+    interrupt.interrupted = True
+    begun = []
+    waiting = _Waiting(parse_endpoint("file:x", "--sink"))
+    taken = _deliver(sink, np.zeros(100, np.complex64), interrupt, waiting, lambda: begun.append(1))
+    assert (taken, begun) == ((0, []) if stalled else (100, [1]))
+
+
+class _SlowSink:
+    """Takes forty samples at a time, or none."""
+
+    connected = True
+
+    def __init__(self, stalled):
+        self.taken, self._stalled = 0, stalled
+
+    def write(self, samples):
+        self.taken += 0 if self._stalled else 40
+        return self.taken >= len(samples)
 
 
 def test_endpoints_are_told_apart():

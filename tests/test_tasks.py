@@ -121,6 +121,14 @@ def test_another_network_than_the_weights_is_refused(task_folder):
     (task_folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(TaskError, match="neither resnet8 nor a network of timm"):
         load_task(str(task_folder))
+    manifest["network"]["settings"] = {
+        "family": "resnet10t",
+        "checkpoint_path": "w.pth",
+        "pretrained_cfg": {"file": "w.pth"},
+    }
+    (task_folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TaskError, match="checkpoint_path, pretrained_cfg would load weights from elsewhere"):
+        load_task(str(task_folder))
 
 
 def test_tasks_are_found_by_name(task_folder, monkeypatch):

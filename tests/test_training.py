@@ -58,6 +58,11 @@ def test_multiply_adds_of_linear_layers_over_tokens():
     assert multiply_adds(torch.nn.Linear(64, 128), torch.rand(1, 49, 64)) == 49 * 64 * 128
 
 
+def test_multiply_adds_of_transposed_convolutions():
+    layer = torch.nn.ConvTranspose2d(8, 4, 5, stride=2)
+    assert multiply_adds(layer, torch.rand(1, 8, 6, 7)) == 6 * 7 * 8 * 4 * 5 * 5
+
+
 def test_it_trains_over_described_channels(config, tmp_path):
     over = dataclasses.replace(config, channels=["rician-k10", "shadowed-average"], steps=4, validate_every=4)
     assert load_codec(train(over, tmp_path, progress=False)).name == "tiny"
@@ -101,6 +106,35 @@ def test_a_run_does_not_go_on_as_another(config, tmp_path):
         with pytest.raises(ConfigError, match=f"{next(iter(other))}: .* there"):
             train(dataclasses.replace(first, **other), tmp_path, progress=False)
     train(dataclasses.replace(first, steps=9), tmp_path, progress=False)  # more of the same
+    with pytest.raises(ConfigError, match="is at step 9 already, beyond steps 8"):
+        train(first, tmp_path, progress=False)
+    with pytest.raises(ConfigError, match="--device tpu9: is not there"):
+        train(first, tmp_path, "tpu9", progress=False)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(ConfigError, match=r"checkpoint\.safetensors: damaged"):
+        train(dataclasses.replace(first, steps=10), tmp_path, progress=False)
+
+
+def test_settings_given_in_several_places_all_count(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("djscc.codec.training.train", lambda config, *_: taken.append(config))
+    assert main(["train", "reference", "--out", str(tmp_path), "--set", "steps=7", "--set", "batch=2", "seed=1e1"]) == 0
+    assert (taken[0].steps, taken[0].batch, taken[0].seed) == (7, 2, 10)
+
+
+def test_a_codec_of_one_band_learns_and_is_used_on_grey_pictures(config, tmp_path, capsys):
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    for number in range(8):
+        texture = np.random.default_rng(number).integers(0, 255, (8, 8), np.uint8)
+        Image.fromarray(texture).resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    data = {"train": [str(folder)], "validation": [str(folder)]}
+    codec = train(dataclasses.replace(config, bands=1, data=data, batch=4), tmp_path / "t", progress=False)
+    link = ["--codec", str(codec), "--ratio", str(load_codec(codec).ratio(config.layers))]
+    assert main(["evaluate", *link, "--snr", "5", "--data", str(folder)]) == 0
+    assert "8 of 8 tiles" in capsys.readouterr().out
+    assert main(["transmit", str(folder / "0.png"), *link, "--sink", f"file:{tmp_path / 'air'}"]) == 0
 
 
 def test_shipped_configurations_load():
@@ -128,6 +162,14 @@ def test_bad_configurations_are_named(tmp_path, capsys):
         ("layers_sent=[2, 4]", r"give layers_sent: \[4, 4\]"),
         ("encoder=reference", "encoder is 'reference': give a family"),
         ("decoders={}", "decoders: give one or more"),
+        ("validation_points=[[4]]", r"validation_points: \[4\]; give pairs of layers \(1 to 4\)"),
+        ("validation_points=[[9, 5]]", r"validation_points: \[9, 5\]"),
+        ("decoder_weights={ltie: 0}", "decoder_weights: ltie is none of the decoders"),
+        ("precision=float16", "precision is 'float16': give bf16 or fp32"),
+        ("validate_every=0", "validate_every must be at least 1"),
+        ("steps=1.9", "steps 1.9 is no whole number"),
+        ("steps=.inf", "steps inf is no number"),
+        ("channels=awgn", "channels is 'awgn': give a list"),
     ):
         with pytest.raises(ConfigError, match=said):
             TrainingConfig.load(DATA / "training" / "reference.yaml", [change])

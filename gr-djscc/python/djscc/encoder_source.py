@@ -77,7 +77,7 @@ class encoder_source(gr.sync_block):
 
         encoder = load_codec(codec)
         layers = encoder.layers_for_ratio(parse_ratio(ratio))
-        tiles, image_size = read_scene(data)
+        tiles, image_size = read_scene(data, bands=encoder.bands)
         source = FrameSource(tiles, encoder, layers, told_snr_db, tiles_per_frame, image_size)
         return cls(source, repeat, tiles=tiles.images)
 

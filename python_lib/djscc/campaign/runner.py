@@ -51,9 +51,13 @@ def ids_of(codec: Codec) -> str:
     return f"{codec.id:08x}/{codec.decoder_id}"
 
 
+def _tiles(plan: Plan) -> TileSet:
+    return _loaded(plan.data, plan.limit, codec_of(plan.codecs[0], plan.decoder).bands)
+
+
 @cache
-def _tiles(data: str, limit: int | None) -> TileSet:
-    return load_tiles(resolve_data(data)).take(limit)
+def _loaded(data: str, limit: int | None, bands: int) -> TileSet:
+    return load_tiles(resolve_data(data), bands).take(limit)
 
 
 def run_part(job: Job, part: Part, tiles: TileSet, log: RunLog | Collected) -> Effort:
@@ -80,7 +84,7 @@ def run_part(job: Job, part: Part, tiles: TileSet, log: RunLog | Collected) -> E
 
 def _run(job: Job, part: Part, folder: Path) -> Effort:
     """Do one part where the run folder is at hand. A flowgraph logs frame by frame, symbols part by part: that is faster."""
-    log, tiles = RunLog(folder), _tiles(job.plan.data, job.plan.limit)
+    log, tiles = RunLog(folder), _tiles(job.plan)
     if job.plan.level == "flowgraph":
         return run_part(job, part, tiles, log)
     collected = Collected()
@@ -104,7 +108,7 @@ def run_campaign(
     logged by then stays, and the same call goes on from there.
     """
     log = RunLog(folder)
-    tiles = _tiles(plan.data, plan.limit)
+    tiles = _tiles(plan)
     points = list(plan.points())
     codecs = {point.codec: codec_of(point.codec, plan.decoder) for point in points}
     channels = {}

@@ -18,13 +18,14 @@ OPEN_SCENES, OPEN_BYTES = 4, 1 << 30  # images that are kept open for late frame
 TILE = 64  # pixels of a side of the tiles that an image is cut into
 
 
-def read_scene(name: str | Path, limit: int | None = None) -> tuple[TileSet, tuple[int, int]]:
+def read_scene(name: str | Path, limit: int | None = None, bands: int | None = None) -> tuple[TileSet, tuple[int, int]]:
     """What is to be sent: the tiles of a folder (or .zip, or landsat), with image size (0, 0); or those that an image is cut into,
-    with its height and width. ``limit`` takes so many of a folder. ImageError for an image that no receiver puts together."""
+    with its height and width. ``limit`` takes so many of a folder; grey pictures have three bands, or one where ``bands`` is 1.
+    ImageError for an image that no receiver puts together."""
     path = Path(name) if Path(name).exists() else resolve_data(name)
-    if path.is_dir() or path.suffix == ".zip":
-        return load_tiles(path).take(limit), (0, 0)
-    image = load_image(path)
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return load_tiles(path, bands).take(limit), (0, 0)
+    image = load_image(path, bands)
     height, width = image.shape[:2]
     if image.size > MAXIMUM_BYTES:
         raise ImageError(
@@ -44,8 +45,8 @@ def chequer(height: int, width: int, bands: int) -> NDArray[np.uint8]:
 
 def _begun(saved: Path | None, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     if saved is not None and saved.is_file():
-        bands = saved.with_suffix(".npy")  # of other than one or three bands
-        image = np.load(bands, allow_pickle=False) if bands.is_file() else load_image(saved)
+        array = saved.with_suffix(".npy")  # of other than one or three bands
+        image = np.load(array, allow_pickle=False) if array.is_file() else load_image(saved, shape[2])
         if image.shape == shape and image.dtype == np.uint8:
             return image.copy()
     return chequer(*shape)

@@ -4,18 +4,32 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from djscc import __version__
-from djscc.cli import acm, calibrate, doctor, imagery, link, links, monitor, radio, runs, train, virtual_radio
 from djscc.errors import DjsccError
 
 __all__ = ["main"]
 
+STATIONS = (
+    "link",
+    "runs",
+    "radio",
+    "calibrate",
+    "links",
+    "monitor",
+    "acm",
+    "imagery",
+    "train",
+    "virtual_radio",
+    "doctor",
+)
 
-def parser() -> argparse.ArgumentParser:
+
+def parser(stations: Sequence[str] = STATIONS) -> argparse.ArgumentParser:
     """The whole command line; each station of the way adds its own commands."""
     top = argparse.ArgumentParser(
         prog="djscc",
@@ -24,14 +38,22 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"djscc {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (link, runs, radio, calibrate, links, monitor, acm, imagery, train, virtual_radio, doctor):
-        module.add_commands(commands)
+    for name in stations:
+        importlib.import_module(f"djscc.cli.{name}").add_commands(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the entry point of the script ``djscc``."""
-    arguments = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        top = parser()
+    except ImportError as error:
+        if argv[:1] != ["doctor"]:
+            print(f"djscc: error: {error}; `djscc doctor` tells what is missing, and the remedy", file=sys.stderr)
+            return 1
+        top = parser(["doctor"])
+    arguments = top.parse_args(argv)
     try:
         return arguments.run(arguments) or 0
     except BrokenPipeError:  # whoever read the output, such as head, has enough

@@ -112,6 +112,8 @@ def checks() -> list[tuple[str, bool, Callable[[], tuple[bool, str]]]]:
         ("scipy", True, lambda: _module("scipy", pip)),
         ("zmq", True, lambda: _module("zmq", pip)),
         *((name, True, lambda name=name: _module(name, pip)) for name in ("safetensors", "matplotlib", "tqdm")),
+        ("PyYAML", True, lambda: _module("yaml", pip)),
+        ("Pillow", True, lambda: _module("PIL", pip)),
         ("codecs", True, _codecs),
         ("GNU Radio", True, _gnuradio),
         (

@@ -133,22 +133,24 @@ def _run_digital(arguments: argparse.Namespace) -> int:
     from djscc.digital import DigitalError
     from djscc.digital.evaluation import evaluate
     from djscc.imagery import load_tiles
-    from djscc.tasks import load_task
+    from djscc.tasks.task import load_tasks
 
     if arguments.channel != "awgn" or arguments.by_content:
         raise DigitalError(
             f"--codec {arguments.codec}: the digital link is ideal over only AWGN, its bits go by content anyway"
         )
+    if arguments.decoder is not None or arguments.told:
+        raise DigitalError(
+            f"--codec {arguments.codec}: it has one decoder and takes the best MODCOD at the Es/N0; leave out --decoder and --told"
+        )
     tiles = load_tiles(resolve_data(arguments.data)).take(arguments.limit)
-    result = evaluate(
-        tiles, arguments.codec, arguments.ratio, arguments.snr, tasks=[load_task(t) for t in arguments.tasks]
-    )
+    result = evaluate(tiles, arguments.codec, arguments.ratio, arguments.snr, tasks=load_tasks(arguments.tasks))
     height, width, bands = tiles.images.shape[1:]
     result["symbols_per_image"] = round(arguments.ratio * height * width * bands)
     settings = {"command": "evaluate", "snr_db": arguments.snr, "channel": "awgn", "codec": arguments.codec}
-    options.write_json(arguments.json, settings | result)
     print(f"{arguments.codec} over {result['modcod']} of DVB-S2/S2X, ideal, frames of 64 tiles")
     _print_result(result, arguments.snr)
+    options.write_json(arguments.json, settings | result)
     return 0
 
 
@@ -186,11 +188,12 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
         pictures=64,
         tasks=tuple(arguments.tasks),
     )
-    tiles = load_tiles(resolve_data(plan.data)).take(plan.limit)
+    codec = codec_of(arguments.codec, arguments.decoder)
+    tiles = load_tiles(resolve_data(plan.data), codec.bands).take(plan.limit)
     log = None
     if folder is not None:
         log = RunLog(folder)
-        codec_ids = {arguments.codec: ids_of(codec_of(arguments.codec, arguments.decoder))}
+        codec_ids = {arguments.codec: ids_of(codec)}
         task_ids = {"task_ids": {task.name: task.id for task in tasks_of(plan)}} if plan.tasks else {}
         log.start(plan.to_dict() | {"codec_ids": codec_ids, "scene": f"{scene_id(tiles.images):08x}"} | task_ids)
         save_originals(log, tiles, plan.pictures)
@@ -205,12 +208,12 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
         "channel": arguments.channel,
         "codec": arguments.codec,
     }
-    options.write_json(arguments.json, settings | result)
     if result["images"] == 0:
         print(f"no frame of {result['frames_sent']} was received")
-        return 1
-    _print_result(result, arguments.snr)
-    return 0
+    else:
+        _print_result(result, arguments.snr)
+    options.write_json(arguments.json, settings | result)
+    return int(result["images"] == 0)
 
 
 def _print_result(result: dict[str, Any], snr_db: float | None) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from djscc import DATA
-from djscc.campaign.plan import PlanError, parse_ratio
 from djscc.errors import DjsccError
 
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ def seed(text: str) -> int:
 
 def ratio(text: str) -> float:
     """A ratio like 1/12."""
+    from djscc.campaign.plan import PlanError, parse_ratio
+
     try:
         return parse_ratio(text)
     except PlanError as error:
@@ -202,7 +203,10 @@ def write_json(path: Path | None, result: Any) -> None:
     """Write a result file whole or not at all; lists of numbers in one line each."""
     if path is None:
         return
-    text = json.dumps(result, indent=1, allow_nan=False)
+    try:
+        text = json.dumps(result, indent=1, allow_nan=False)
+    except ValueError as error:  # of a value that JSON does not know
+        raise OutputError(f"--json {path}: not written, a result is no finite number ({error})") from error
     text = re.sub(r"\[(?:[-+\d.eE,\s]|null)*\]", lambda found: " ".join(found[0].split()), text)
     try:
         temporary = path.with_name(path.name + ".tmp")

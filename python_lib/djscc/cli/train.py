@@ -36,7 +36,9 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(
             "--out", required=True, type=Path, metavar="DIR", help=f"checkpoints, curve, and the {made} when done"
         )
-        parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="replace settings (YAML values)")
+        parser.add_argument(
+            "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="replace settings (YAML values)"
+        )
         parser.add_argument("--device", metavar="NAME", help="cpu or cuda (default: cuda where there is one)")
 
 

@@ -7,9 +7,10 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -29,7 +30,7 @@ from djscc.memory import map_large_blocks
 from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
 from djscc.radio.levels import Levels
 from djscc.radio.prbs import TestFrames
-from djscc.radio.streams import About, open_sink
+from djscc.radio.streams import About, SampleSink, open_sink
 from djscc.waveform import FrameHeader, Modulator, WaveformSettings
 from djscc.waveform.format import TEST_CODEC_ID
 
@@ -54,7 +55,7 @@ class Frames:
         layers = codec.layers_for_ratio(arguments.ratio)
         self.codec_id, self.images = codec.id, len(arguments.images)
         # all of them before anything is sent
-        for tiles, size in [read_scene(name, arguments.limit) for name in arguments.images]:
+        for tiles, size in [read_scene(name, arguments.limit, codec.bands) for name in arguments.images]:
             self.sources.append(
                 FrameSource(
                     tiles,
@@ -206,21 +207,37 @@ def _to_stream(
         with Interrupt() as interrupt:
             for header, payload in frames:
                 samples = modulator.modulate(header, payload)
-                frames.begin(header)
-                while not sink.write(samples):
-                    if interrupt.requested:
-                        return {"frames_sent": sent, "samples": written}
-                    waiting.note()
-                sent, written = sent + 1, written + len(samples)
+                taken = _deliver(sink, samples, interrupt, waiting, partial(frames.begin, header))
+                written += taken
+                if taken < len(samples):
+                    return {"frames_sent": sent, "samples": written}
+                sent += 1
                 if interrupt.requested:
                     break
-            guard = modulator.guard()
-            while not sink.write(guard) and not interrupt.requested:
-                waiting.note()
-            written += len(guard)
+            written += _deliver(sink, modulator.guard(), interrupt, waiting)
     finally:
         sink.close()
     return {"frames_sent": sent, "samples": written}
+
+
+def _deliver(
+    sink: SampleSink,
+    samples: NDArray[np.complex64],
+    interrupt: Interrupt,
+    waiting: _Waiting,
+    begin: Callable[[], None] | None = None,
+) -> int:
+    """Give samples to a sink, as long as it takes, and call ``begin`` once it has some; returns how many it took: fewer than all
+    only after an interrupt before it took any, or when the other end has gone since."""
+    while True:
+        done = sink.write(samples)
+        taken = len(samples) if done else sink.taken
+        if taken and begin is not None:
+            begin()
+            begin = None
+        if done or (interrupt.requested and not (taken and sink.connected)):
+            return taken
+        waiting.note()
 
 
 class _Waiting:

@@ -43,11 +43,11 @@ def average_codecs(first: str, second: str, share: float, out: Path) -> Path:
     for model, name in zip(models, (first, second), strict=True):
         start_from(model, name)
     average(models[0], models[1], share)
-    metrics = validate(models[0], tiles_of(config.data["validation"]), config, torch.device("cpu"))
+    metrics = validate(models[0], tiles_of(config.data["validation"], config.bands), config, torch.device("cpu"))
     averaged = {"of": [m["id"] for m in manifests], "shares": [1 - share, share]}
     decoders = dict(models[0].decoders.items())
     save_codec(out, models[0].encoder, decoders, training | {"averaged": averaged}, metrics, tiles_seen)
-    images = tiles_of(config.data["train"])
+    images = tiles_of(config.data["train"], config.bands)
     sample = images[:: max(1, len(images) // RATE_TILES)].permute(0, 2, 3, 1).contiguous().numpy()
     fit_rate_model(load_codec(out, list(config.decoders)[-1]), sample).save(out / RATE_FILE)
     return out

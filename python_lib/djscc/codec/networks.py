@@ -184,18 +184,20 @@ DECODERS: dict[str, type[nn.Module]] = {"adaptive": AdaptiveDecoder, "reference"
 
 
 def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
-    """Multiply-adds of all convolutions and linear layers in one forward pass over ``inputs``."""
+    """Multiply-adds of all convolutions, transposed ones too, and linear layers in one forward pass over ``inputs``."""
     total = 0
 
-    def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+    def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal total
-        if isinstance(layer, nn.ConvTranspose2d):
-            raise TypeError("count transposed convolutions from their input size")
         weight: Tensor = layer.weight  # type: ignore[assignment]
-        channels = output.shape[-1 if isinstance(layer, nn.Linear) else 1]
-        total += output.numel() // channels * math.prod(weight.shape)
+        places = (
+            inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        )  # where the whole kernel is applied once
+        channels = places.shape[-1 if isinstance(layer, nn.Linear) else 1]
+        total += places.numel() // channels * math.prod(weight.shape)
 
-    hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+    hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, kinds)]
     try:
         with torch.inference_mode():
             module(*inputs)

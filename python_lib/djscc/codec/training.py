@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -27,7 +28,7 @@ from djscc.codec import networks
 from djscc.codec.objectives import Objective, mse
 from djscc.codec.optimiser import Muon, learning_rate, take_step
 from djscc.codec.rate import RATE_FILE
-from djscc.codec.rate_fit import fit_rate_model
+from djscc.codec.rate_fit import CANDIDATES, fit_rate_model
 from djscc.codec.training_channel import Draw, draw, transmit
 from djscc.codec.training_config import ConfigError, TrainingConfig, keep_settings
 from djscc.codec.weights import CodecError, load_codec, save_codec
@@ -133,6 +134,18 @@ def optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Opt
     raise ConfigError(f"optimiser {config.optimiser!r} is unknown; known are adamw, muon")
 
 
+def device_of(name: str | None) -> torch.device:
+    """A device by name; None is a GPU where there is one. ConfigError for one that is not there."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
+        raise ConfigError(
+            f"--device {name}: is not there ({str(error).splitlines()[0]}); give cpu, or leave it out"
+        ) from error
+    return device
+
+
 def save_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optimizer], step: int) -> None:
     tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
     for i, optim in enumerate(optims):
@@ -143,12 +156,18 @@ def save_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optim
     temporary.replace(path)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optimizer]) -> int:
-    from safetensors import safe_open
-
-    tensors = load_file(path)
-    with safe_open(path, "pt") as file:
-        step = int(file.metadata()["step"])
+def load_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optimizer], steps: int) -> int:
+    """Take a checkpoint over; returns the step that it was taken at. ConfigError for one that is damaged or beyond ``steps``."""
+    try:
+        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            step = int(file.metadata()["step"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: damaged ({error}); remove it to begin anew, or give another --out folder"
+        ) from error
+    if step > steps:
+        raise ConfigError(f"{path}: is at step {step} already, beyond steps {steps}; give as many at least")
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for i, optim in enumerate(optims):
         states: dict[int, dict[str, Tensor]] = {}
@@ -195,14 +214,14 @@ def lines_until(curve: Path, step: int) -> list[str]:
     return kept
 
 
-def tiles_of(paths: list[str], limit: int | None = None) -> Tensor:
+def tiles_of(paths: list[str], bands: int, limit: int | None = None) -> Tensor:
     """The tiles of a configuration's data, (N, bands, H, W) uint8; variables of the environment in the paths are expanded."""
     expanded = [os.path.expandvars(p) for p in paths]
     if unset := [p for p in expanded if "$" in p]:
         raise ConfigError(
             f"data {unset[0]}: that environment variable is not set; EUROSAT is the folder of the shipped configurations' data"
         )
-    tiles = load_tiles(expanded).take(limit)
+    tiles = load_tiles(expanded, bands).take(limit)
     return torch.from_numpy(tiles.images).permute(0, 3, 1, 2).contiguous()
 
 
@@ -210,15 +229,15 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     """Train (or go on training) in folder ``out``; returns the folder of the finished codec, ``out/codec``."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    device = torch.device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_of(device_name)
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         if device.type == "cuda":
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    images = tiles_of(config.data["train"])
-    validation = tiles_of(config.data["validation"], config.validation_tiles)
+    images = tiles_of(config.data["train"], config.bands)
+    validation = tiles_of(config.data["validation"], config.bands, config.validation_tiles)
     channels = [load_channel(name) for name in config.channels]
     bands, height, width = images.shape[1:]
     if bands != config.bands:
@@ -235,7 +254,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
     if rank == 0:
         keep_settings(out / "config.yaml", dataclasses.asdict(config), checkpoint.exists())
-    step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
+    step = load_checkpoint(checkpoint, model, optims, config.steps) if checkpoint.exists() else 0
     if rank == 0 and curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")
         temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
@@ -313,7 +332,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
             measured or validate(model, validation, config, device),
             tiles_seen,
         )
-        if config.encoder["family"] == "adaptive":
+        if config.encoder["family"] == "adaptive" and config.layers >= CANDIDATES[0]:
             codec = load_codec(out / "codec", list(config.decoders)[-1])  # the last decoder is the lightest
             sample = images[:: max(1, len(images) // RATE_TILES)].permute(0, 2, 3, 1).contiguous().numpy()
             fit_rate_model(codec, sample).save(out / "codec" / RATE_FILE)

@@ -95,6 +95,26 @@ class TrainingConfig:
             pair = isinstance(limits, list | tuple) and len(limits) == 2 and all(isinstance(v, kind) for v in limits)
             if not pair or limits[0] > limits[1]:
                 raise ConfigError(f"{key} is {limits!r}: give the least and the most, [low, high]")
+        counts = ("layers", "steps", "batch", "bands", "validate_every", "validation_tiles")
+        if least := [key for key in counts if getattr(self, key) < 1]:
+            raise ConfigError(f"{', '.join(least)} must be at least 1")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision is {self.precision!r}: give {' or '.join(PRECISIONS)}")
+        if not isinstance(self.channels, list) or not all(isinstance(name, str) for name in self.channels):
+            raise ConfigError(f"channels is {self.channels!r}: give a list of presets or files, such as [awgn]")
+        if unknown := sorted(set(self.decoder_weights) - set(self.decoders)):
+            raise ConfigError(
+                f"decoder_weights: {', '.join(unknown)} is none of the decoders {', '.join(self.decoders)}"
+            )
+        for point in self.validation_points:
+            pair = (
+                isinstance(point, list | tuple) and len(point) == 2 and all(isinstance(v, int | float) for v in point)
+            )
+            if not pair or point[0] not in range(1, self.layers + 1):
+                raise ConfigError(
+                    f"validation_points: {point!r}; give pairs of layers (1 to {self.layers}) and Es/N0 in dB, such as "
+                    f"[{self.layers}, 0]"
+                )
         low, high = self.layers_sent
         if low < 1 or high > self.layers:
             raise ConfigError(
@@ -106,6 +126,7 @@ class TrainingConfig:
             )
 
 
+PRECISIONS = ("bf16", "fp32")
 FREE = {"steps", "validate_every", "validation_tiles", "validation_points"}  # what may change when a training goes on
 
 
@@ -151,8 +172,12 @@ def read_settings(kind: type[Any], path: str | Path, changes: Sequence[str] = ()
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(types))}")
     for key, value in raw.items():
         if types[key] in ("int", "float"):
+            whole = types[key] == "int"
             try:
-                raw[key] = int(value) if types[key] == "int" else float(value)
-            except (TypeError, ValueError) as error:
+                number = float(value)
+                raw[key] = int(number) if whole else number
+            except (TypeError, ValueError, OverflowError) as error:
                 raise ConfigError(f"{path}: {key} {value!r} is no number") from error
+            if raw[key] != number:
+                raise ConfigError(f"{path}: {key} {value!r} is no whole number")
     return raw

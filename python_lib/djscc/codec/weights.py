@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,25 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     needed = {"name", "id", "bands", "layers", "encoder", "decoders"}
     if not isinstance(manifest, dict) or manifest.get("format") != 1 or not needed <= manifest.keys():
         raise CodecError(f"{folder / MANIFEST}: not a codec manifest of format 1; a newer djscc may be needed")
+    wrong = [key for key in ("bands", "layers") if type(manifest[key]) is not int or manifest[key] < 1]
+    decoders = manifest["decoders"]
+    if not isinstance(decoders, dict) or not decoders:
+        wrong.append("decoders")
+    else:
+        specs = {"encoder": manifest["encoder"], **decoders}
+        wrong += [name for name, spec in specs.items() if not _is_spec(spec)]
+    if not wrong and manifest["id"] != manifest["encoder"]["sha256"][:8]:
+        wrong = ["id (it must be the first 8 digits of the encoder's sha256)"]
+    if wrong:
+        raise CodecError(f"{folder / MANIFEST}: damaged, wrong is {', '.join(wrong)}; copy the codec's folder again")
     return manifest
+
+
+def _is_spec(spec: Any) -> bool:
+    texts = isinstance(spec, dict) and all(isinstance(spec.get(key), str) for key in ("family", "file", "sha256"))
+    return (
+        texts and re.fullmatch("[0-9a-f]{64}", spec["sha256"]) is not None and isinstance(spec.get("options", {}), dict)
+    )
 
 
 def _load_network(
@@ -69,10 +88,12 @@ def _load_network(
         )
     if spec["family"] not in families:
         raise CodecError(f"{folder / MANIFEST}: network family {spec['family']!r} is unknown to this version of djscc")
-    network = families[spec["family"]](bands=manifest["bands"], layers=manifest["layers"], **spec.get("options", {}))
     try:
+        network = families[spec["family"]](
+            bands=manifest["bands"], layers=manifest["layers"], **spec.get("options", {})
+        )
         network.load_state_dict({k: v.float() for k, v in load(data).items()})
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise CodecError(f"{file}: does not fit the network that the manifest describes ({error})") from error
     return network.eval()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read tiles from a folder, as EuroSAT comes: one folder a class, or no class folders at all. A .zip reads the same way.
 
-Pictures of 8 bits come as three bands. A TIFF that is more than that, of 16 bits or of other than one or three bands, is read as
-GeoTIFF with all its bands (``djscc.imagery.geotiff``).
+Pictures of 8 bits come as three bands (grey ones as one, for who wants one). A TIFF that is more than that, of 16 bits or of other
+than one or three bands, is read as GeoTIFF with all its bands (``djscc.imagery.geotiff``).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from PIL import Image
 
 from djscc.errors import DjsccError
 
+MAXIMUM_FILE = 1 << 28  # bytes of a tile's file in an archive, which may claim any size
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
@@ -54,10 +56,11 @@ class TileSet:
         return TileSet(self.images[index], tuple(self.names[i] for i in index), labels, self.classes)
 
 
-def decode_image(data: bytes, name: str, scaled: bool = False) -> NDArray[np.uint8]:
+def decode_image(data: bytes, name: str, scaled: bool = False, bands: int | None = None) -> NDArray[np.uint8]:
     """Decode one image to uint8 (H, W, bands); raises ImageError with ``name`` when it does not decode.
 
-    TIFF samples of more than 8 bits are scaled between two percentiles of each band if ``scaled``, otherwise refused.
+    TIFF samples of more than 8 bits are scaled between two percentiles of each band if ``scaled``, otherwise refused. A grey
+    picture of 8 bits has three equal bands, or one where ``bands`` is 1.
     """
     try:
         if name.lower().endswith((".tif", ".tiff")) and not _is_picture(data):
@@ -79,6 +82,8 @@ def decode_image(data: bytes, name: str, scaled: bool = False) -> NDArray[np.uin
                 )
             if image.mode not in ("RGB", "RGBA", "L", "P", "CMYK", "1", "LA"):
                 raise ImageError(f"{name}: pixel type {image.mode} is not 8-bit; convert it to 8-bit RGB first")
+            if bands == 1 and image.mode in ("L", "LA", "1"):
+                return np.asarray(image.convert("L"), dtype=np.uint8)[:, :, None]
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except ImageError:
         raise
@@ -100,8 +105,8 @@ def _is_picture(data: bytes) -> bool:
         return False
 
 
-def load_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read one image file to uint8 (H, W, bands).
+def load_image(path: str | Path, bands: int | None = None) -> NDArray[np.uint8]:
+    """Read one image file to uint8 (H, W, bands); a grey picture has three, or one where ``bands`` is 1.
 
     A GeoTIFF of more than 8 bits is scaled from the 2nd to the 98th percentile of each band to grey levels; `djscc scale` scales
     otherwise beforehand.
@@ -111,7 +116,7 @@ def load_image(path: str | Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    return decode_image(data, str(path), scaled=True)
+    return decode_image(data, str(path), scaled=True, bands=bands)
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -119,34 +124,48 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in SUFFIXES and file.is_file():
                 yield file.relative_to(path).as_posix(), file.read_bytes()
-    elif path.suffix == ".zip" and path.is_file():
+    elif path.suffix.lower() == ".zip" and path.is_file():
         try:
             with zipfile.ZipFile(path) as archive:
-                for name in sorted(archive.namelist()):
-                    if name.lower().endswith(SUFFIXES):
-                        yield name, archive.read(name)
-        except zipfile.BadZipFile as error:
+                for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
+                    name = entry.filename
+                    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+                    if not name.lower().endswith(SUFFIXES) or hidden:
+                        continue
+                    if entry.file_size > MAXIMUM_FILE:
+                        raise ImageError(
+                            f"{path}: {name} is {entry.file_size >> 20} MiB when unpacked, a tile has {MAXIMUM_FILE >> 20} at most"
+                        )
+                    yield name, archive.read(name)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            OSError,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:  # RuntimeError: encrypted
             raise ImageError(f"{path}: not a zip archive that can be read ({error}); fetch it again") from error
     else:
         raise ImageError(f"{path}: no such folder (nor .zip); give a folder of images, one folder a class")
 
 
-def load_tiles(paths: str | Path | Sequence[str | Path]) -> TileSet:
+def load_tiles(paths: str | Path | Sequence[str | Path], bands: int | None = None) -> TileSet:
     """Load every image below one or more folders (or .zip archives); all must have one size.
 
     The class of a tile is the name of the folder that it lies in; there are labels only when there are at least two such
-    folders. Raises ImageError for a missing folder, no images, an image that does not decode, or unequal sizes.
+    folders. Grey pictures have three bands, or one where ``bands`` is 1. Raises ImageError for a missing folder, no images, an
+    image that does not decode, or unequal sizes.
     """
     sources = [paths] if isinstance(paths, (str, Path)) else list(paths)
     images: list[NDArray[np.uint8]] = []
     names: list[str] = []
     for source in sources:
         for name, data in _files(Path(source)):
-            image = decode_image(data, f"{source}: {name}")
+            image = decode_image(data, f"{source}: {name}", bands=bands)
             if images and image.shape != images[0].shape:
+                shapes = [f"{w} x {h} of {c} bands" for h, w, c in (image.shape, images[0].shape)]
                 raise ImageError(
-                    f"{source}: {name} is {image.shape[1]} x {image.shape[0]}, the tiles before it "
-                    f"{images[0].shape[1]} x {images[0].shape[0]}; a tile folder holds tiles of one size"
+                    f"{source}: {name} is {shapes[0]}, the tiles before it {shapes[1]}; a tile folder holds tiles of one size"
                 )
             images.append(image)
             names.append(name)

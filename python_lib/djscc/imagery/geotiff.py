@@ -110,8 +110,9 @@ def _rasterio(name: str) -> Any:
 def read(source: str | Path | bytes, name: str | None = None, bands: Sequence[int] | None = None) -> Raster:
     """Read a GeoTIFF (its path, or its bytes): the bands of these numbers, from 1 on; None reads all but an alpha band.
 
-    Not valid are pixels that the file marks so (nodata, mask) in any of these bands, that are not finite, or whose bands are all 0,
-    as outside a scene (not in a file that was scaled: there 0 is dark). ImageError when it cannot be read.
+    Not valid are pixels that the file marks so (nodata, mask) in any of these bands or that are not finite; in a file that marks
+    none, also those whose bands are all 0, as outside a scene (not where it was scaled or its samples are signed integers: there 0
+    is a value as others). ImageError when it cannot be read.
     """
     label = name or str(source)
     rasterio = _rasterio(label)
@@ -141,7 +142,8 @@ def _raster(file: Any, rasterio: Any, name: str, bands: Sequence[int] | None) ->
         )
     scaled = _scaled(file.tags(), bands)
     valid = (file.read_masks(bands) > 0).all(0) & np.isfinite(samples).all(2)
-    if scaled is None:
+    marked = any(rasterio.enums.MaskFlags.all_valid not in file.mask_flag_enums[b - 1] for b in bands)
+    if scaled is None and not marked and samples.dtype.kind != "i":
         valid &= (samples != 0).any(2)
     place = {"crs": file.crs, "transform": file.transform}
     if file.gcps[0]:

@@ -21,6 +21,7 @@ from djscc.links.sockets import LinkError, Security
 from djscc.waveform import WaveformSettings
 
 POLL_S = 0.2
+CUT_OFF_S = 2.0  # what is under way when the process is stopped has so long to leave
 CHUNK = 1 << 17  # bytes read at once
 
 Samples = NDArray[np.complex64]
@@ -65,6 +66,8 @@ class ChannelProcess:
         self._description, self._settings, self._seed = channel, settings, seed
         self._source, self._sink, self._real_time = source, sink, real_time
         self._channel = self._fresh()
+        self._begun = False  # within a transmission
+        self._rest = np.empty(0, np.complex64)  # not taken by the sink before the time was over
         self.counts = {"samples_in": 0, "samples_out": 0, "transmissions": 0}
         self._until: float | None = None
 
@@ -74,36 +77,55 @@ class ChannelProcess:
 
     def run(self, once: bool = False, seconds: float | None = None) -> None:
         """Go on until the process is stopped or a file or pipe has ended; ``once``, until a transmission has ended; ``seconds``,
-        so long at most."""
+        so long at most. A transmission that this cuts off is ended for the sink as well."""
         self._until = None if seconds is None else time.monotonic() + seconds
-        clock, passed, begun = time.monotonic(), 0.0, False
+        try:
+            self._pass_on(once)
+        except KeyboardInterrupt:
+            self._cut_off()
+            raise
+        self._cut_off()
+
+    def _pass_on(self, once: bool) -> None:
+        clock, passed = time.monotonic(), 0.0
         while not self._over():
             torn: LinkError | None = None
             try:
                 samples = self._source.read(POLL_S)
             except LinkError as error:  # what came before is still sent, and its end told
-                if not begun:
+                if not self._begun:
                     raise
                 torn, samples = error, np.empty(0, np.complex64)
             if samples is None:
                 clock, passed = time.monotonic(), 0.0
                 continue
             if not len(samples):
-                self._send(self._channel.flush())
-                self._sink.end()
-                self.counts["transmissions"] += 1
-                self._channel, begun = self._fresh(), False
+                self._end()
                 if torn is not None:
                     raise torn
                 if once or isinstance(self._source, _File):  # nothing follows the end of a file
                     return
                 continue
-            begun = True
+            self._begun = True
             self.counts["samples_in"] += len(samples)
             self._send(self._channel.push(samples))
             passed += len(samples) / self._settings.sample_rate
-            if self._real_time:
-                time.sleep(max(0.0, clock + passed - time.monotonic()))
+            now = time.monotonic()
+            if clock + passed < now:  # no credit is saved for later
+                clock, passed = now, 0.0
+            elif self._real_time:
+                time.sleep(clock + passed - now)
+
+    def _end(self) -> None:
+        self._send(np.concatenate([self._rest, self._channel.flush()]))
+        self._sink.end()
+        self.counts["transmissions"] += 1
+        self._channel, self._begun = self._fresh(), False
+
+    def _cut_off(self) -> None:
+        if self._begun:
+            self._until = time.monotonic() + CUT_OFF_S
+            self._end()
 
     def _over(self) -> bool:
         return self._until is not None and time.monotonic() >= self._until
@@ -114,6 +136,7 @@ class ChannelProcess:
             sent = self._sink.write(samples, POLL_S)
             self.counts["samples_out"] += sent
             samples = samples[sent:]
+        self._rest = samples
 
 
 class _File:

@@ -58,6 +58,11 @@ class SampleSender(_SampleLink):
             self._watch("each gets but a part of the samples")
         return len(data)
 
+    @property
+    def connected(self) -> bool:
+        """Whether another end is there."""
+        return self._link.peers > 0
+
     def end(self) -> bool:
         """Say that the transmission has ended; False when nobody is there to hear it."""
         return self._link.send([b""], LINGER_MS / 1000 if self._link.peers else 1.0)

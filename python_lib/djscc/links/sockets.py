@@ -30,9 +30,13 @@ from djscc.links.keys import Keys, load_keys
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 3.0  # handshakes may fail for so long before it is said
+FAILURES = 3  # connections lost within their handshake before it is said: one may be a server's end, or a tunnel's
+FORGET_S = 10.0  # such a one that none follows within so long does not count
 POLL_MS = 200
 LINGER_MS = 5000  # what was sent before close() has so long to leave
-HEARTBEAT_MS = (2000, 10000)  # between heartbeats, and until a silent peer counts as gone
+HANDSHAKE_MS = 5000  # a peer that says nothing is no peer
+HEARTBEAT_MS = (2000, 10000)  # between heartbeats, and until a silent peer counts as gone (PUB and SUB)
+KEEPALIVE_S = (10, 2)  # TCP's own, of PUSH and PULL: when idle, and between probes
 
 _FAILED = {
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL,
@@ -130,7 +134,8 @@ class Link:
         keys = _keys_for(self.where, security)
         self._sockets: dict[int, bool] = {}  # of the system, as they came; whether their handshake succeeded
         self.failures = 0  # handshakes that failed
-        self._failing_since: float | None = None
+        self._failed_at: list[float] = []  # handshakes since the last that succeeded
+        self._refused = False  # by one of these: ZeroMQ does not try again
         self._warned_at = -1e9
         self._context = zmq.Context()
         self._authenticator: zmq.auth.thread.ThreadAuthenticator | None = None
@@ -156,13 +161,20 @@ class Link:
             (zmq.LINGER, LINGER_MS),
             (zmq.SNDHWM, high_water),
             (zmq.RCVHWM, high_water),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS[0]),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_MS[1]),
+            (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             (zmq.RECONNECT_IVL, 100),
             (zmq.RECONNECT_IVL_MAX, 1000),
             (zmq.IPV6, int(":" in self.where.host)),
         ):
             socket.setsockopt(option, value)
+        if kind in (zmq.PUSH, zmq.PULL):
+            # a PULL that is behind leaves its socket unread, heartbeats in it too: they would end a connection with all it holds
+            socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+            socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_S[0])
+            socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_S[1])
+        else:
+            socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS[0])
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_MS[1])
         if kind == zmq.PUSH:
             socket.setsockopt(zmq.IMMEDIATE, 1)  # what is sent goes to an end that is there
         if kind == zmq.SUB:
@@ -231,14 +243,17 @@ class Link:
             self._note(event["event"], event["value"])
         if self.failures > before and self.where.local and not self.where.bind and self._given is not None:
             self._turn()
-        if self._failing_since is None or time.monotonic() - self._failing_since < PATIENCE_S:
+        now = time.monotonic()
+        if self._failed_at and not self._refused and now - self._failed_at[-1] > FORGET_S:
+            self._failed_at.clear()
+        if len(self._failed_at) < (1 if self._refused else FAILURES) or now - self._failed_at[0] < PATIENCE_S:
             return
         if not self.where.bind:
             raise LinkError(f"{self.where.endpoint}: {self._reason()}")
-        if time.monotonic() - self._warned_at > 60:
-            self._warned_at = time.monotonic()
+        if now - self._warned_at > 60:
+            self._warned_at = now
             logger.warning("%s: %s", self.where.endpoint, self._reason())
-        self._failing_since = None
+        self._forget()
 
     def _turn(self) -> None:
         """Begin again, with the keys where it was without and the other way round."""
@@ -263,19 +278,23 @@ class Link:
             last = next((number for number in reversed(self._sockets) if not self._sockets[number]), None)
             if last is not None:
                 self._sockets[last] = True
-            self._failing_since = None
+            self._forget()
         elif event == zmq.Event.DISCONNECTED:
             self._sockets.pop(value, None)
         elif event in _FAILED:
             self.failures += 1
-            if self._failing_since is None:
-                self._failing_since = time.monotonic()
+            self._failed_at.append(time.monotonic())
+            self._refused |= event != zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+
+    def _forget(self) -> None:
+        self._failed_at.clear()
+        self._refused = False
 
     def _reason(self) -> str:
         if self._given is None:
             return (
                 f"the other end answers, but not as a link without keys ({self.failures} handshakes failed): "
-                "give --keys FOLDER as it was given there"
+                "give --keys FOLDER as it was given there; or is it another program, or a tunnel whose far end is not up?"
             )
         mine = "the other end's own.key must lie in this end's peers folder, and this end's own.key in the other's"
         if self.where.bind:

@@ -78,8 +78,7 @@ class Picture:
         self.version += 1
 
     def _scaled(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if tile.shape[2] == 1:
-            tile = np.repeat(tile, 3, axis=2)
+        tile = tile[:, :, :3] if tile.shape[2] >= 3 else np.repeat(tile[:, :, :1], 3, axis=2)  # as runs save pictures
         if tile.shape[:2] == (self.cell, self.cell):
             return tile
         return np.asarray(Image.fromarray(tile).resize((self.cell, self.cell), Image.Resampling.BOX))

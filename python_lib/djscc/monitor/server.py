@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from http import HTTPStatus
@@ -106,6 +107,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], monitor: MonitorServer) -> None:
         self.monitor = monitor
         super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away is no error."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -90,10 +90,11 @@ def measure(
     batch: int = 64,
 ) -> dict[str, NDArray[np.float64]]:
     """Metrics of (N, H, W, bands) uint8 images against their originals: name to (N,) values. LPIPS, which is of one and three
-    bands, is left out for others.
+    bands, is left out for others; where all metrics are asked for, so are those that the images are too small for (11 pixels for
+    SSIM, 32 for LPIPS).
 
-    Raises QualityError for unequal shapes, images too small for a metric (11 pixels for SSIM, 32 for LPIPS), or an unknown
-    metric. ``Originals`` that are kept save what is computed of them alone.
+    Raises QualityError for unequal shapes, images too small for a metric that was chosen, or an unknown metric. ``Originals`` that
+    are kept save what is computed of them alone.
     """
     metrics = tuple(metrics)
     if unknown := set(metrics) - set(METRICS):
@@ -104,10 +105,14 @@ def measure(
             f"images of shape {received.shape} cannot be measured against originals of {originals.images.shape}"
         )
     height, width, bands = received.shape[1:]
+    chosen = set(metrics) != set(METRICS)
     if bands not in (1, 3):
         metrics = tuple(m for m in metrics if m != "lpips")
     for needed, side in (({"ssim", "ms_ssim"}, WINDOW), ({"lpips"}, MINIMUM_SIDE)):
         if needed & set(metrics) and min(height, width) < side:
+            if not chosen:
+                metrics = tuple(m for m in metrics if m not in needed)
+                continue
             raise QualityError(
                 f"images of {height} x {width} are too small for {', '.join(sorted(needed & set(metrics)))}, which takes "
                 f"{side} x {side} or more; leave it out of the metrics, or send larger tiles"

@@ -10,7 +10,8 @@ lie between two captures, as the jump of ``core:global_index`` says; where it is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from djscc.radio.settings import RadioSettings
 from djscc.waveform import WaveformSettings
 
 CHUNK = 1 << 20  # samples read at once
+SAVE_S = 5.0  # between two writings of the metadata of a recording that goes on
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,14 @@ class About:
 class Recorder:
     """Writes a recording. The metadata are on disk from the start, so that one that was cut off can be read."""
 
+    taken, connected = 0, True  # it takes all at once
+
     def __init__(self, name: str | Path, about: About) -> None:
         from sigmf import SigMFFile
 
         self._data_path, self._meta_path = paths(name)
         self._about, self._written, self._lost, self._pending = about, 0, 0, True
+        self._changed, self._saved_at = False, 0.0
         self._meta = SigMFFile(global_info=about.global_fields())
         try:
             self._data_path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +102,8 @@ class Recorder:
         """The next samples."""
         if self._pending and len(samples):
             self._capture()
+        if self._changed and time.monotonic() - self._saved_at > SAVE_S:
+            self._save()
         try:
             self._data.write(samples.astype("<c8").tobytes())
         except OSError as error:
@@ -114,6 +121,7 @@ class Recorder:
         start = min(max(first - self._lost, 0), self._written)
         about = {"core:label": "overrun", "djscc:first": first, "djscc:noticed": last}
         self._meta.add_annotation(start, max(self._written - start, 1), metadata=about)
+        self._changed = True
 
     def close(self) -> None:
         """No more samples come."""
@@ -128,9 +136,12 @@ class Recorder:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields = {"core:datetime": now, "core:global_index": self._written + self._lost, **self._about.capture_fields()}
         self._meta.add_capture(self._written, metadata=fields)
-        self._save()
+        self._changed = True
+        if not self._written:
+            self._save()
 
     def _save(self) -> None:
+        self._changed, self._saved_at = False, time.monotonic()
         temporary = self._meta_path.with_name(self._meta_path.name + ".tmp")
         try:
             temporary.write_text(self._meta.dumps() + "\n")
@@ -157,14 +168,19 @@ class SigmfSource:
         try:
             self._file = sigmf.fromfile(str(meta), skip_checksum=True)
             info = self._file.get_global_info()
-            self._captures, self._annotations = self._file.get_captures(), self._file.get_annotations()
+            captures = self._file.get_captures()
             self._count = int(self._file.sample_count)
+            self._marks = _marks(captures, self._file.get_annotations())
         except (sigmf.error.SigMFError, OSError, ValueError, KeyError, TypeError) as error:
             raise StreamError(
                 f"--source sigmf:{name}: not a SigMF recording ({error}); restore its metadata"
             ) from error
         if not str(info.get("core:datatype", "")).startswith("c"):
             raise StreamError(f"--source sigmf:{name}: samples are {info.get('core:datatype')}, not complex")
+        if info.get("core:num_channels", 1) != 1:
+            raise StreamError(
+                f"--source sigmf:{name}: holds {info['core:num_channels']} channels side by side; give a recording of one"
+            )
         self.settings = RadioSettings(
             sample_rate=info.get("core:sample_rate"), samples_per_symbol=info.get("djscc:samples_per_symbol")
         )
@@ -172,7 +188,7 @@ class SigmfSource:
         self._name = str(name)
 
     def __iter__(self) -> Iterator[NDArray[np.complex64] | Gap | Overrun]:
-        marks = self._marks()
+        marks = list(self._marks)
         at = 0
         while at < self._count or marks:
             while marks and marks[0][0] <= at:
@@ -191,30 +207,40 @@ class SigmfSource:
                 return
             at = end
 
-    def _marks(self) -> list[tuple[int, Gap | Overrun]]:
-        """Gaps and overruns with their place in the file, in order."""
-        marks: list[tuple[int, Gap | Overrun]] = []
-        lost = 0
-        for number, capture in enumerate(self._captures):
-            start, index = capture.get("core:sample_start", 0), capture.get("core:global_index")
-            if index is None:
-                continue
-            jump = index - start - lost
-            if number and jump > 0:
-                marks.append((start, Gap(jump)))
-            lost += jump
-        begin = self._captures[0].get("core:global_index", 0) if self._captures else 0
-        for annotation in self._annotations:
-            if annotation.get("core:label") == "overrun" and "djscc:noticed" in annotation:
-                first, noticed = int(annotation["djscc:first"]), int(annotation["djscc:noticed"])
-                gone = sum(mark.count for place, mark in marks if isinstance(mark, Gap) and place <= first)
-                marks.append(
-                    (max(first - gone - begin, 0), Overrun(first, noticed))
-                )  # before any frame that it may have hit
-        return sorted(marks, key=lambda mark: mark[0])
-
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _marks(
+    captures: Sequence[Mapping[str, Any]], annotations: Sequence[Mapping[str, Any]]
+) -> list[tuple[int, Gap | Overrun]]:
+    """Gaps and overruns with their place in the file, in order; TypeError or ValueError for places that are no whole numbers."""
+    marks: list[tuple[int, Gap | Overrun]] = []
+    lost = 0
+    for number, capture in enumerate(captures):
+        if "core:global_index" not in capture:
+            continue
+        start, index = _place(capture, "core:sample_start"), _place(capture, "core:global_index")
+        jump = index - start - lost
+        if number and jump > 0:
+            marks.append((start, Gap(jump)))
+        lost += jump
+    begin = _place(captures[0], "core:global_index") if captures else 0
+    for annotation in annotations:
+        if annotation.get("core:label") == "overrun" and "djscc:noticed" in annotation:
+            first, noticed = _place(annotation, "djscc:first"), _place(annotation, "djscc:noticed")
+            gone = sum(mark.count for place, mark in marks if isinstance(mark, Gap) and place <= first)
+            marks.append(
+                (max(first - gone - begin, 0), Overrun(first, noticed))
+            )  # before any frame that it may have hit
+    return sorted(marks, key=lambda mark: mark[0])
+
+
+def _place(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name, 0)
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is {value!r}, no whole number")
+    return value
 
 
 def paths(name: str | Path) -> tuple[Path, Path]:

@@ -48,6 +48,14 @@ class SampleSink(Protocol):
     def write(self, samples: NDArray[np.complex64]) -> bool:
         """Take samples; False when they could not be taken for a moment: give them again."""
 
+    @property
+    def taken(self) -> int:
+        """How many of the samples that are to be given again have gone."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody is there to take them."""
+
     def close(self) -> None:
         """No more samples come."""
 
@@ -103,6 +111,16 @@ class ZmqSink:
             return False
         self._done = 0
         return True
+
+    @property
+    def taken(self) -> int:
+        """How many of the samples that are to be given again have gone."""
+        return self._done
+
+    @property
+    def connected(self) -> bool:
+        """Whether a receiver is there."""
+        return self._sender.connected
 
     def close(self) -> None:
         """Say that the transmission has ended, and close."""

@@ -65,6 +65,13 @@ class _Residual(nn.Module):
         return F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
 
 
+REFUSED = (
+    "checkpoint_path",
+    "cache_dir",
+    "pretrained",
+)  # options of timm, or beginnings of them, that fetch or unpickle weights
+
+
 class Classifier(nn.Module):
     """Images (B, 3, H, W) in 0..1 to logits (B, classes).
 
@@ -113,6 +120,10 @@ def _timm_network(family: str, classes: int, options: dict[str, Any]) -> nn.Modu
     if not timm.is_model(family):
         raise TaskError(
             f"network {family!r}: neither resnet8 nor a network of timm {timm.__version__}; see timm.list_models()"
+        )
+    if refused := sorted(name for name in options if name.startswith(REFUSED)):
+        raise TaskError(
+            f"network {family!r}: {', '.join(refused)} would load weights from elsewhere, unchecked; leave it out"
         )
     network: nn.Module = timm.create_model(family, pretrained=False, num_classes=classes, **options)
     return network

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from djscc.codec.optimiser import Muon, learning_rate, take_step
-from djscc.codec.training import lines_until, load_checkpoint, save_checkpoint
+from djscc.codec.training import device_of, lines_until, load_checkpoint, save_checkpoint
 from djscc.codec.training_config import ConfigError, keep_settings
 from djscc.imagery import TileSet, load_tiles
 from djscc.tasks.augmentation import change_scale, change_symmetry_and_colours
@@ -100,7 +100,7 @@ def _begin(config: TaskTrainingConfig, classes: tuple[str, ...]) -> Classifier:
 
 def train(config: TaskTrainingConfig, out: Path, device_name: str | None = None, progress: bool = True) -> Path:
     """Train (or go on training) in folder ``out``; returns the folder of the finished task, ``out/task``."""
-    device = torch.device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_of(device_name)
     tiles = _labelled(config.data["train"])
     images, labels = _tensors(tiles)
     validating = _labelled(config.data["validation"], config.validation_tiles)
@@ -121,7 +121,7 @@ def train(config: TaskTrainingConfig, out: Path, device_name: str | None = None,
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
     keep_settings(out / "config.yaml", _plain(config), checkpoint.exists())
-    step = load_checkpoint(checkpoint, model, optims) if checkpoint.exists() else 0
+    step = load_checkpoint(checkpoint, model, optims, config.steps) if checkpoint.exists() else 0
     if curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")
         temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
