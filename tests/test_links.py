@@ -370,8 +370,8 @@ def test_channel_process_any_order_and_restarts():
     settings = WaveformSettings()
     channel = load_channel("awgn").replace(snr_db=30.0)
     source, sink = SampleReceiver(before), SampleSender(after)
-    process = ChannelProcess(channel, settings, source, sink)
-    thread = threading.Thread(target=process.run, kwargs={"seconds": 30}, daemon=True)
+    process, stop = ChannelProcess(channel, settings, source, sink), threading.Event()
+    thread = threading.Thread(target=process.run, args=(False, stop.is_set), daemon=True)
     thread.start()
     receiver = SampleReceiver(after)
     signal = np.full(50_000, 0.3, np.complex64)
@@ -384,7 +384,7 @@ def test_channel_process_any_order_and_restarts():
     got = read_all(receiver)
     assert len(got) == 100_000
     assert np.abs(got.mean() - 0.3) < 0.01
-    process._until = 0
+    stop.set()
     thread.join(5)
     assert process.counts["transmissions"] == 1
     for end in (sender, receiver, source, sink):
@@ -419,7 +419,7 @@ def test_a_channel_whose_input_is_torn_ends_its_output(tmp_path):
         open_source(f"file:{tmp_path / 'in'}", Security()) as source,
         open_sink(f"file:{tmp_path / 'out'}", Security()) as sink,
     ):
-        sink.end = lambda: ended.append(True)
+        sink.end = lambda: ended.append(True) or True
         with pytest.raises(LinkError, match="ends within a sample"):
             ChannelProcess(
                 load_channel("awgn").replace(snr_db=40.0, delay_samples=10.0), WaveformSettings(), source, sink
@@ -483,20 +483,20 @@ def test_two_ends_with_a_channel_between_each_restarted():
     def start_channel():
         channel = load_channel("awgn").replace(snr_db=15.0, cfo_hz=2000.0, clock_ppm=5.0)
         source, sink = SampleReceiver(before), SampleSender(after)
-        process = ChannelProcess(channel, settings, source, sink)
+        process, stopped = ChannelProcess(channel, settings, source, sink), threading.Event()
 
         def run():
-            process.run(seconds=60)
+            process.run(interrupt=stopped.is_set)
             source.close()
             sink.close()
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        return process, thread
+        return stopped, thread
 
     receiving = threading.Thread(target=receive, daemon=True)
     receiving.start()
-    process, channel_thread = start_channel()
+    stopped, channel_thread = start_channel()
     killed = SampleSender(before)
     killed.write(np.concatenate([*air[:3], air[3][: int(0.9 * len(air[3]))]]), 20)
     killed.close()
@@ -504,16 +504,16 @@ def test_two_ends_with_a_channel_between_each_restarted():
     while len(got) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [number for number, _ in got] == [0, 1, 2]
-    process._until = 0
+    stopped.set()
     channel_thread.join(10)
     assert ends.acquire(timeout=10)
-    process, channel_thread = start_channel()
+    stopped, channel_thread = start_channel()
     sender = SampleSender(before)
     for samples in [*air, modulator.guard()]:
         assert sender.write(samples, 20) == len(samples)
     assert sender.end()
     assert ends.acquire(timeout=20)
-    process._until = 0
+    stopped.set()
     stop.set()
     for thread in (receiving, channel_thread):
         thread.join(10)
@@ -540,7 +540,7 @@ def test_real_time_saves_no_credit():
             passed.append(time.monotonic())
             return len(samples)
 
-        def end(self):
+        def end(self, timeout_s=0):
             return True
 
     channel = load_channel("awgn").replace(snr_db=10.0)
@@ -548,27 +548,32 @@ def test_real_time_saves_no_credit():
     assert passed[23] - passed[4] > 0.8 * 19 * 0.005
 
 
-def test_a_channel_that_is_stopped_ends_the_transmission():
-    told = []
+@pytest.mark.parametrize("stalled", [False, True])
+def test_a_channel_that_is_stopped_ends_the_transmission(stalled):
+    """Within seconds, also where the receiver takes nothing."""
+    told, over = [], threading.Event()
 
     class Source:
         def read(self, timeout_s):
             time.sleep(0.01)
+            over.set()
             return np.zeros(1000, np.complex64)
 
     class Sink:
         def write(self, samples, timeout_s):
-            return len(samples)
+            time.sleep(timeout_s if stalled else 0)
+            return 0 if stalled else len(samples)
 
-        def end(self):
-            told.append("end")
-            return True
+        def end(self, timeout_s):
+            told.append(timeout_s)
+            return not stalled
 
     process = ChannelProcess(
         load_channel("awgn").replace(snr_db=10.0, delay_samples=500.0), WaveformSettings(), Source(), Sink()
     )
-    process.run(seconds=0.1)
-    assert told == ["end"] and process.counts["samples_out"] >= process.counts["samples_in"]
+    process.run(interrupt=over.is_set)
+    assert len(told) == 1 and told[0] <= 2 and process.counts["transmissions"] == (not stalled)
+    assert stalled or process.counts["samples_out"] >= process.counts["samples_in"] == 1000
 
 
 def test_a_channel_ends_with_the_file_that_it_reads(tmp_path):

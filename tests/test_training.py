@@ -168,7 +168,10 @@ def test_bad_configurations_are_named(tmp_path, capsys):
         ("precision=float16", "precision is 'float16': give bf16 or fp32"),
         ("validate_every=0", "validate_every must be at least 1"),
         ("steps=1.9", "steps 1.9 is no whole number"),
-        ("steps=.inf", "steps inf is no number"),
+        ("steps=.inf", "steps inf is no whole number"),
+        ("lr=fast", "lr 'fast' is no number"),
+        ("validation_points=5", "validation_points is 5"),
+        ("decoder_weights=5", "decoder_weights is 5"),
         ("channels=awgn", "channels is 'awgn': give a list"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -87,7 +87,7 @@ def run_acm(arguments: argparse.Namespace) -> int:
     if arguments.snr is not None:
         channel = channel.replace(snr_db=arguments.snr)
     fading = None if arguments.fading is None else load_channel(arguments.fading)
-    tiles = load_tiles(resolve_data(arguments.data)).take(arguments.limit)
+    tiles = load_tiles(resolve_data(arguments.data), codec.bands).take(arguments.limit)
     ratios = offered_ratios(codec) if model is None else ratios_of(codec, model)
     measured = measure_plane(codec, tiles, ratios, SNR_DB, loss, arguments.seed)
     comparison = run_acm(

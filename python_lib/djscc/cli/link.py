@@ -219,11 +219,11 @@ def _run(arguments: argparse.Namespace, level: str, folder: str | None) -> int:
 def _print_result(result: dict[str, Any], snr_db: float | None) -> None:
     told = "over the pass" if snr_db is None else f"{snr_db:g} dB"
     names = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
-    others = ", ".join(f"{text} {result[name]:.4f}" for name, text in names.items() if name in result)
+    others = "".join(f", {text} {result[name]:.4f}" for name, text in names.items() if name in result)
     print(
         f"{result['images']} of {result['images_sent']} tiles, {result['symbols_per_image']} symbols each "
         f"(k/n 1/{1 / result['ratio']:.4g}), "
-        f"Es/N0 {told} (estimated {result['snr_est_db']:.2f} dB): PSNR {result['psnr_db']:.2f} dB, {others}; "
+        f"Es/N0 {told} (estimated {result['snr_est_db']:.2f} dB): PSNR {result['psnr_db']:.2f} dB{others}; "
         f"{result['frames_received']} of {result['frames_sent']} frames"
     )
     for name, numbers in result.get("tasks", {}).items():

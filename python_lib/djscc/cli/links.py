@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from djscc.cli import options
+from djscc.cli.interrupt import Interrupt
 
 
 def add_commands(commands: Any) -> None:
@@ -117,9 +118,8 @@ def run_channel(arguments: argparse.Namespace) -> int:
     with open_source(arguments.source, security) as source, open_sink(arguments.sink, security) as sink:
         process = ChannelProcess(channel, settings, source, sink, arguments.seed, arguments.real_time)
         try:
-            process.run(arguments.once, arguments.seconds)
-        except KeyboardInterrupt:
-            pass  # the way to end it
+            with Interrupt(arguments.seconds) as interrupt:
+                process.run(arguments.once, lambda: interrupt.requested)
         finally:
             result = process.counts | {"channel": channel.name, "snr_db": channel.snr_db}
             options.write_json(arguments.json, result)

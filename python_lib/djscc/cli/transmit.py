@@ -7,10 +7,9 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -26,6 +25,7 @@ from djscc.cli.interrupt import Interrupt
 from djscc.cli.radio import radio_settings
 from djscc.codec import load_codec
 from djscc.link_control import ClosedLoop, loop_of_model
+from djscc.links.samples import CHUNK
 from djscc.memory import map_large_blocks
 from djscc.radio import Endpoint, RadioEvents, RadioSettings, StreamError, parse_endpoint
 from djscc.radio.levels import Levels
@@ -35,6 +35,7 @@ from djscc.waveform import FrameHeader, Modulator, WaveformSettings
 from djscc.waveform.format import TEST_CODEC_ID
 
 NOTE_S = 2.0  # that nobody takes samples before it is said
+STALL_S = 5.0  # after Ctrl-C, a receiver that takes nothing for so long has the rest of its frame no more
 Frame = tuple[FrameHeader, NDArray[np.complex64]]
 
 
@@ -207,7 +208,10 @@ def _to_stream(
         with Interrupt() as interrupt:
             for header, payload in frames:
                 samples = modulator.modulate(header, payload)
-                taken = _deliver(sink, samples, interrupt, waiting, partial(frames.begin, header))
+                taken = _deliver(sink, samples[:CHUNK], interrupt, waiting)
+                if taken:
+                    frames.begin(header)
+                    taken += _deliver(sink, samples[CHUNK:], interrupt, waiting, begun=True)
                 written += taken
                 if taken < len(samples):
                     return {"frames_sent": sent, "samples": written}
@@ -221,23 +225,19 @@ def _to_stream(
 
 
 def _deliver(
-    sink: SampleSink,
-    samples: NDArray[np.complex64],
-    interrupt: Interrupt,
-    waiting: _Waiting,
-    begin: Callable[[], None] | None = None,
+    sink: SampleSink, samples: NDArray[np.complex64], interrupt: Interrupt, waiting: _Waiting, begun: bool = False
 ) -> int:
-    """Give samples to a sink, as long as it takes, and call ``begin`` once it has some; returns how many it took: fewer than all
-    only after an interrupt before it took any, or when the other end has gone since."""
-    while True:
-        done = sink.write(samples)
-        taken = len(samples) if done else sink.taken
-        if taken and begin is not None:
-            begin()
-            begin = None
-        if done or (interrupt.requested and not (taken and sink.connected)):
-            return taken
+    """Give samples to a sink, as long as it takes; returns how many it took: fewer than all only after an interrupt: at once, or of
+    a frame that has ``begun`` when it took none for ``STALL_S``."""
+    before, since = 0, time.monotonic()
+    while not sink.write(samples):
+        now = time.monotonic()
+        if sink.taken > before:
+            before, since = sink.taken, now
+        if interrupt.requested and (not begun or now - since > STALL_S):
+            return sink.taken
         waiting.note()
+    return len(samples)
 
 
 class _Waiting:

@@ -136,8 +136,11 @@ def optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Opt
 
 def device_of(name: str | None) -> torch.device:
     """A device by name; None is a GPU where there is one. ConfigError for one that is not there."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one process a GPU
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
         raise ConfigError(
@@ -156,10 +159,11 @@ def save_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optim
     temporary.replace(path)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optimizer], steps: int) -> int:
-    """Take a checkpoint over; returns the step that it was taken at. ConfigError for one that is damaged or beyond ``steps``."""
+def checkpoint_step(path: Path, steps: int) -> int:
+    """The step that a checkpoint was taken at, 0 where there is none; ConfigError for one that is damaged or beyond ``steps``."""
+    if not path.exists():
+        return 0
     try:
-        tensors = load_file(path)
         with safe_open(path, "pt") as file:
             step = int(file.metadata()["step"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -168,6 +172,12 @@ def load_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optim
         ) from error
     if step > steps:
         raise ConfigError(f"{path}: is at step {step} already, beyond steps {steps}; give as many at least")
+    return step
+
+
+def load_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optimizer]) -> None:
+    """Take over the weights and the optimisers' state of a checkpoint."""
+    tensors = load_file(path)
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for i, optim in enumerate(optims):
         states: dict[int, dict[str, Tensor]] = {}
@@ -176,7 +186,6 @@ def load_checkpoint(path: Path, model: nn.Module, optims: list[torch.optim.Optim
                 _, _, j, name = key.split(".", 3)
                 states.setdefault(int(j), {})[name] = value
         optim.load_state_dict({"state": states, "param_groups": optim.state_dict()["param_groups"]})
-    return step
 
 
 @torch.inference_mode()
@@ -233,7 +242,6 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
     out.mkdir(parents=True, exist_ok=True)
     images = tiles_of(config.data["train"], config.bands)
@@ -252,9 +260,11 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
+    step = checkpoint_step(checkpoint, config.steps)
     if rank == 0:
-        keep_settings(out / "config.yaml", dataclasses.asdict(config), checkpoint.exists())
-    step = load_checkpoint(checkpoint, model, optims, config.steps) if checkpoint.exists() else 0
+        keep_settings(out / "config.yaml", dataclasses.asdict(config), step > 0)
+    if step:
+        load_checkpoint(checkpoint, model, optims)
     if rank == 0 and curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")
         temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))

@@ -102,10 +102,16 @@ class TrainingConfig:
             raise ConfigError(f"precision is {self.precision!r}: give {' or '.join(PRECISIONS)}")
         if not isinstance(self.channels, list) or not all(isinstance(name, str) for name in self.channels):
             raise ConfigError(f"channels is {self.channels!r}: give a list of presets or files, such as [awgn]")
+        if not isinstance(self.decoder_weights, dict):
+            raise ConfigError(
+                f"decoder_weights is {self.decoder_weights!r}: give numbers by decoder, such as {{lite: 0.5}}"
+            )
         if unknown := sorted(set(self.decoder_weights) - set(self.decoders)):
             raise ConfigError(
                 f"decoder_weights: {', '.join(unknown)} is none of the decoders {', '.join(self.decoders)}"
             )
+        if not isinstance(self.validation_points, list):
+            raise ConfigError(f"validation_points is {self.validation_points!r}: give a list of pairs")
         for point in self.validation_points:
             pair = (
                 isinstance(point, list | tuple) and len(point) == 2 and all(isinstance(v, int | float) for v in point)
@@ -172,12 +178,18 @@ def read_settings(kind: type[Any], path: str | Path, changes: Sequence[str] = ()
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(types))}")
     for key, value in raw.items():
         if types[key] in ("int", "float"):
-            whole = types[key] == "int"
             try:
-                number = float(value)
-                raw[key] = int(number) if whole else number
-            except (TypeError, ValueError, OverflowError) as error:
-                raise ConfigError(f"{path}: {key} {value!r} is no number") from error
-            if raw[key] != number:
-                raise ConfigError(f"{path}: {key} {value!r} is no whole number")
+                raw[key] = _whole(value) if types[key] == "int" else float(value)
+            except (TypeError, ValueError) as error:
+                number = "whole number" if types[key] == "int" else "number"
+                raise ConfigError(f"{path}: {key} {value!r} is no {number}") from error
     return raw
+
+
+def _whole(value: Any) -> int:
+    """A whole number, also where YAML takes 1e4 for a text; ValueError for others."""
+    if isinstance(value, int):
+        return value
+    if not float(value).is_integer():
+        raise ValueError
+    return int(float(value))

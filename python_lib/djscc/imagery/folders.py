@@ -129,8 +129,8 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
             with zipfile.ZipFile(path) as archive:
                 for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
                     name = entry.filename
-                    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-                    if not name.lower().endswith(SUFFIXES) or hidden:
+                    of_macos = "__MACOSX" in name.split("/")
+                    if not name.lower().endswith(SUFFIXES) or of_macos:
                         continue
                     if entry.file_size > MAXIMUM_FILE:
                         raise ImageError(

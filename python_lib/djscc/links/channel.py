@@ -7,7 +7,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -21,7 +21,7 @@ from djscc.links.sockets import LinkError, Security
 from djscc.waveform import WaveformSettings
 
 POLL_S = 0.2
-CUT_OFF_S = 2.0  # what is under way when the process is stopped has so long to leave
+CUT_OFF_S = 2.0  # what is under way at an interrupt has so long to leave, and the word of the end as long again
 CHUNK = 1 << 17  # bytes read at once
 
 Samples = NDArray[np.complex64]
@@ -37,7 +37,7 @@ class Sink(Protocol):
     """Where samples go: as SampleSender."""
 
     def write(self, samples: Samples, timeout_s: float | None = None) -> int: ...
-    def end(self) -> bool: ...
+    def end(self, timeout_s: float = ...) -> bool: ...
 
 
 class ChannelProcess:
@@ -69,22 +69,21 @@ class ChannelProcess:
         self._begun = False  # within a transmission
         self._rest = np.empty(0, np.complex64)  # not taken by the sink before the time was over
         self.counts = {"samples_in": 0, "samples_out": 0, "transmissions": 0}
-        self._until: float | None = None
+        self._over: Callable[[], bool] = lambda: False
 
     def _fresh(self) -> SampleChannel:
         s = self._settings
         return SampleChannel(self._description, s.sample_rate, s.samples_per_symbol, s.mean_power, self._seed)
 
-    def run(self, once: bool = False, seconds: float | None = None) -> None:
-        """Go on until the process is stopped or a file or pipe has ended; ``once``, until a transmission has ended; ``seconds``,
-        so long at most. A transmission that this cuts off is ended for the sink as well."""
-        self._until = None if seconds is None else time.monotonic() + seconds
-        try:
-            self._pass_on(once)
-        except KeyboardInterrupt:
-            self._cut_off()
-            raise
-        self._cut_off()
+    def run(self, once: bool = False, interrupt: Callable[[], bool] = lambda: False) -> None:
+        """Go on until a file or pipe has ended, or ``interrupt`` says True; ``once``, until a transmission has ended. A
+        transmission that an interrupt cuts off is ended for the sink as well."""
+        self._over = interrupt
+        self._pass_on(once)
+        if self._begun:
+            end = time.monotonic() + CUT_OFF_S
+            self._over = lambda: time.monotonic() >= end
+            self._end(max(0.0, end - time.monotonic()))
 
     def _pass_on(self, once: bool) -> None:
         clock, passed = time.monotonic(), 0.0
@@ -116,22 +115,13 @@ class ChannelProcess:
             elif self._real_time:
                 time.sleep(clock + passed - now)
 
-    def _end(self) -> None:
+    def _end(self, *timeout_s: float) -> None:
         self._send(np.concatenate([self._rest, self._channel.flush()]))
-        self._sink.end()
-        self.counts["transmissions"] += 1
+        self.counts["transmissions"] += self._sink.end(*timeout_s)
         self._channel, self._begun = self._fresh(), False
 
-    def _cut_off(self) -> None:
-        if self._begun:
-            self._until = time.monotonic() + CUT_OFF_S
-            self._end()
-
-    def _over(self) -> bool:
-        return self._until is not None and time.monotonic() >= self._until
-
     def _send(self, samples: Samples) -> None:
-        """Wait for the other end in short turns, so that ``seconds`` and Ctrl-C are heeded."""
+        """Wait for the other end in short turns, so that an interrupt is heeded."""
         while len(samples) and not self._over():
             sent = self._sink.write(samples, POLL_S)
             self.counts["samples_out"] += sent
@@ -172,7 +162,7 @@ class _File:
             raise LinkError(f"{self._name}: cannot be written ({error.strerror})") from error
         return len(samples)
 
-    def end(self) -> bool:
+    def end(self, timeout_s: float = 0) -> bool:
         return True
 
 

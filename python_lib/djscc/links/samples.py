@@ -26,6 +26,7 @@ class _SampleLink:
     def __init__(self, kind: int, address: str, bind: bool, security: Security | None) -> None:
         self._link = Link(kind, address, bind, security, HIGH_WATER)
         self._shared = False
+        self._linger_ms = LINGER_MS
 
     @property
     def endpoint(self) -> str:
@@ -39,7 +40,7 @@ class _SampleLink:
 
     def close(self) -> None:
         """Close; a slow other end has a minute to take what was written (one that is gone is not waited for)."""
-        self._link.close(LINGER_MS)
+        self._link.close(self._linger_ms)
 
 
 class SampleSender(_SampleLink):
@@ -58,14 +59,12 @@ class SampleSender(_SampleLink):
             self._watch("each gets but a part of the samples")
         return len(data)
 
-    @property
-    def connected(self) -> bool:
-        """Whether another end is there."""
-        return self._link.peers > 0
-
-    def end(self) -> bool:
-        """Say that the transmission has ended; False when nobody is there to hear it."""
-        return self._link.send([b""], LINGER_MS / 1000 if self._link.peers else 1.0)
+    def end(self, timeout_s: float = LINGER_MS / 1000) -> bool:
+        """Say that the transmission has ended; False when nobody took it within ``timeout_s`` (a second where nobody is there):
+        then :meth:`close` does not wait either."""
+        told = self._link.send([b""], timeout_s if self._link.peers else min(timeout_s, 1.0))
+        self._linger_ms = LINGER_MS if told else 1000
+        return told
 
 
 class SampleReceiver(_SampleLink):

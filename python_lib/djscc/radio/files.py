@@ -67,7 +67,7 @@ class FileSource:
 class FileSink:
     """A file that is written anew, a named pipe, or standard output (None)."""
 
-    taken, connected = 0, True  # it takes all at once
+    taken = 0  # it takes all at once
 
     def __init__(self, path: Path | None) -> None:
         self._name = "standard output" if path is None else str(path)

@@ -80,7 +80,7 @@ class About:
 class Recorder:
     """Writes a recording. The metadata are on disk from the start, so that one that was cut off can be read."""
 
-    taken, connected = 0, True  # it takes all at once
+    taken = 0  # it takes all at once
 
     def __init__(self, name: str | Path, about: About) -> None:
         from sigmf import SigMFFile

@@ -52,10 +52,6 @@ class SampleSink(Protocol):
     def taken(self) -> int:
         """How many of the samples that are to be given again have gone."""
 
-    @property
-    def connected(self) -> bool:
-        """Whether somebody is there to take them."""
-
     def close(self) -> None:
         """No more samples come."""
 
@@ -116,11 +112,6 @@ class ZmqSink:
     def taken(self) -> int:
         """How many of the samples that are to be given again have gone."""
         return self._done
-
-    @property
-    def connected(self) -> bool:
-        """Whether a receiver is there."""
-        return self._sender.connected
 
     def close(self) -> None:
         """Say that the transmission has ended, and close."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from djscc.codec.optimiser import Muon, learning_rate, take_step
-from djscc.codec.training import device_of, lines_until, load_checkpoint, save_checkpoint
+from djscc.codec.training import checkpoint_step, device_of, lines_until, load_checkpoint, save_checkpoint
 from djscc.codec.training_config import ConfigError, keep_settings
 from djscc.imagery import TileSet, load_tiles
 from djscc.tasks.augmentation import change_scale, change_symmetry_and_colours
@@ -120,8 +120,10 @@ def train(config: TaskTrainingConfig, out: Path, device_name: str | None = None,
     model = _begin(config, tiles.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
     checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
-    keep_settings(out / "config.yaml", _plain(config), checkpoint.exists())
-    step = load_checkpoint(checkpoint, model, optims, config.steps) if checkpoint.exists() else 0
+    step = checkpoint_step(checkpoint, config.steps)
+    keep_settings(out / "config.yaml", _plain(config), step > 0)
+    if step:
+        load_checkpoint(checkpoint, model, optims)
     if curve.exists():  # lines written after the checkpoint was are written again
         temporary = curve.with_suffix(".tmp")
         temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
