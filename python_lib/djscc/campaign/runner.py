@@ -51,12 +51,12 @@ def ids_of(codec: Codec) -> str:
     return f"{codec.id:08x}/{codec.decoder_id}"
 
 
-def _tiles(plan: Plan) -> TileSet:
-    return _loaded(plan.data, plan.limit, codec_of(plan.codecs[0], plan.decoder).bands)
+def _tiles_of(plan: Plan) -> TileSet:
+    return _tiles(plan.data, plan.limit, codec_of(plan.codecs[0], plan.decoder).bands)
 
 
 @cache
-def _loaded(data: str, limit: int | None, bands: int) -> TileSet:
+def _tiles(data: str, limit: int | None, bands: int) -> TileSet:
     return load_tiles(resolve_data(data), bands).take(limit)
 
 
@@ -84,7 +84,7 @@ def run_part(job: Job, part: Part, tiles: TileSet, log: RunLog | Collected) -> E
 
 def _run(job: Job, part: Part, folder: Path) -> Effort:
     """Do one part where the run folder is at hand. A flowgraph logs frame by frame, symbols part by part: that is faster."""
-    log, tiles = RunLog(folder), _tiles(job.plan)
+    log, tiles = RunLog(folder), _tiles_of(job.plan)
     if job.plan.level == "flowgraph":
         return run_part(job, part, tiles, log)
     collected = Collected()
@@ -108,7 +108,7 @@ def run_campaign(
     logged by then stays, and the same call goes on from there.
     """
     log = RunLog(folder)
-    tiles = _tiles(plan)
+    tiles = _tiles_of(plan)
     points = list(plan.points())
     codecs = {point.codec: codec_of(point.codec, plan.decoder) for point in points}
     channels = {}

@@ -137,13 +137,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
                             f"{path}: {name} is {entry.file_size >> 20} MiB when unpacked, a tile has {MAXIMUM_FILE >> 20} at most"
                         )
                     yield name, archive.read(name)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:  # RuntimeError: encrypted
+        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:  # RuntimeError: encrypted
             raise ImageError(f"{path}: not a zip archive that can be read ({error}); fetch it again") from error
     else:
         raise ImageError(f"{path}: no such folder (nor .zip); give a folder of images, one folder a class")

@@ -83,7 +83,7 @@ class ChannelProcess:
         if self._begun:
             end = time.monotonic() + CUT_OFF_S
             self._over = lambda: time.monotonic() >= end
-            self._end(max(0.0, end - time.monotonic()))
+            self._end(CUT_OFF_S)
 
     def _pass_on(self, once: bool) -> None:
         clock, passed = time.monotonic(), 0.0

@@ -36,10 +36,8 @@ POLL_MS = 200
 LINGER_MS = 5000  # what was sent before close() has so long to leave
 HANDSHAKE_MS = 5000  # a peer that says nothing is no peer
 HEARTBEAT_MS = (2000, 10000)  # between heartbeats, and until a silent peer counts as gone (PUB and SUB)
-KEEPALIVE_S = (
-    10,
-    2,
-)  # TCP's own, of PUSH and PULL: when idle, and between probes; with data under way, TCP tries for minutes
+# TCP's own, of PUSH and PULL: when idle, and between probes; with data under way, TCP tries for minutes
+KEEPALIVE_S = (10, 2)
 
 _FAILED = {
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL,
