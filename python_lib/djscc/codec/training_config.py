@@ -179,17 +179,10 @@ def read_settings(kind: type[Any], path: str | Path, changes: Sequence[str] = ()
     for key, value in raw.items():
         if types[key] in ("int", "float"):
             try:
-                raw[key] = _whole(value) if types[key] == "int" else float(value)
+                number = float(value)
             except (TypeError, ValueError) as error:
-                number = "whole number" if types[key] == "int" else "number"
-                raise ConfigError(f"{path}: {key} {value!r} is no {number}") from error
+                raise ConfigError(f"{path}: {key} {value!r} is no number") from error
+            if types[key] == "int" and not number.is_integer():
+                raise ConfigError(f"{path}: {key} {value!r} is no whole number")
+            raw[key] = number if types[key] == "float" else value if isinstance(value, int) else int(number)
     return raw
-
-
-def _whole(value: Any) -> int:
-    """A whole number, also where YAML takes 1e4 for a text; ValueError for others."""
-    if isinstance(value, int):
-        return value
-    if not float(value).is_integer():
-        raise ValueError
-    return int(float(value))
