@@ -12,6 +12,8 @@ from gnuradio import gr
 from numpy.typing import NDArray
 from PyQt5 import QtCore, QtGui, QtWidgets
 
+from djscc.imagery import as_shown
+
 from .frame_record import in_a_line
 from .guard import guarded
 from .image_message import read_image_message
@@ -54,14 +56,14 @@ class Mosaic:
 
     def add(self, about: dict[str, Any], tiles: NDArray[np.uint8]) -> None:
         """Put in tiles (N, H, W, C); ``about`` is the description that came with them."""
-        height, width, bands = tiles.shape[1:]
+        height, width, _ = tiles.shape[1:]
         columns = math.ceil(about["image_width"] / width) or math.ceil(math.sqrt(about["tiles_total"]))
         rows = math.ceil(about["tiles_total"] / columns)
         layout = (rows * height, columns * width)
         if layout != self._layout:
             self._layout = layout
             self.pixels = np.full((*layout, 3), EMPTY, np.uint8)
-        shown = tiles[..., :3] if bands >= 3 else np.repeat(tiles[..., :1], 3, axis=3)
+        shown = as_shown(tiles)
         for index, tile in enumerate(shown, about["tile_index"]):
             y, x = index // columns * height, index % columns * width
             self.pixels[y : y + height, x : x + width] = tile

@@ -190,9 +190,8 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
     def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal total
         weight: Tensor = layer.weight  # type: ignore[assignment]
-        places = (
-            inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
-        )  # where the whole kernel is applied once
+        # the side at each place of which the whole kernel is applied once
+        places = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
         channels = places.shape[-1 if isinstance(layer, nn.Linear) else 1]
         total += places.numel() // channels * math.prod(weight.shape)
 

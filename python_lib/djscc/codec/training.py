@@ -32,8 +32,9 @@ from djscc.codec.rate_fit import CANDIDATES, fit_rate_model
 from djscc.codec.training_channel import Draw, draw, transmit
 from djscc.codec.training_config import ConfigError, TrainingConfig, keep_settings
 from djscc.codec.weights import CodecError, load_codec, save_codec
-from djscc.imagery import load_tiles
+from djscc.imagery import TileSet, load_tiles
 
+CHECKPOINT, CURVE = "checkpoint.safetensors", "curve.jsonl"  # in a training's folder
 RATE_TILES = 700  # training tiles that the rate model is fitted to
 
 
@@ -211,6 +212,29 @@ def validate(model: Model, images: Tensor, config: TrainingConfig, device: torch
     return result
 
 
+def go_on(
+    out: Path,
+    settings: dict[str, Any],
+    steps: int,
+    model: nn.Module,
+    optims: list[torch.optim.Optimizer],
+    writes: bool = True,
+) -> int:
+    """Go on from the checkpoint in a training's folder; returns its step, 0 where there is none. ConfigError where it cannot be
+    gone on from. Of several processes one ``writes``: the settings, and the curve without the lines beyond the checkpoint."""
+    checkpoint, curve = out / CHECKPOINT, out / CURVE
+    step = checkpoint_step(checkpoint, steps)
+    if writes:
+        keep_settings(out / "config.yaml", settings, step > 0)
+    if step:
+        load_checkpoint(checkpoint, model, optims)
+    if writes and curve.exists():
+        temporary = curve.with_suffix(".tmp")
+        temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
+        temporary.replace(curve)
+    return step
+
+
 def lines_until(curve: Path, step: int) -> list[str]:
     """The lines of a training curve up to a step; a torn one is left out."""
     kept = []
@@ -223,14 +247,19 @@ def lines_until(curve: Path, step: int) -> list[str]:
     return kept
 
 
-def tiles_of(paths: list[str], bands: int, limit: int | None = None) -> Tensor:
-    """The tiles of a configuration's data, (N, bands, H, W) uint8; variables of the environment in the paths are expanded."""
+def tile_set_of(paths: list[str], bands: int | None = None, limit: int | None = None) -> TileSet:
+    """The tiles of a configuration's data; variables of the environment in the paths are expanded."""
     expanded = [os.path.expandvars(p) for p in paths]
     if unset := [p for p in expanded if "$" in p]:
         raise ConfigError(
             f"data {unset[0]}: that environment variable is not set; EUROSAT is the folder of the shipped configurations' data"
         )
-    tiles = load_tiles(expanded, bands).take(limit)
+    return load_tiles(expanded, bands).take(limit)
+
+
+def tiles_of(paths: list[str], bands: int, limit: int | None = None) -> Tensor:
+    """The tiles of a configuration's data, (N, bands, H, W) uint8."""
+    tiles = tile_set_of(paths, bands, limit)
     return torch.from_numpy(tiles.images).permute(0, 3, 1, 2).contiguous()
 
 
@@ -259,16 +288,7 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
         tiles_seen += load_codec(config.initial).manifest["training"]["tiles_seen"]
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
-    checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
-    step = checkpoint_step(checkpoint, config.steps)
-    if rank == 0:
-        keep_settings(out / "config.yaml", dataclasses.asdict(config), step > 0)
-    if step:
-        load_checkpoint(checkpoint, model, optims)
-    if rank == 0 and curve.exists():  # lines written after the checkpoint was are written again
-        temporary = curve.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
-        temporary.replace(curve)
+    step = go_on(out, dataclasses.asdict(config), config.steps, model, optims, rank == 0)
     bf16 = config.precision == "bf16"
     per_epoch = len(images) // (config.batch * world)
     if per_epoch < 1:
@@ -321,9 +341,9 @@ def train(config: TrainingConfig, out: Path, device_name: str | None = None, pro
                 line = {"step": step, "lr": round(rate, 7), "seconds": round(time.monotonic() - started, 1)}
                 measured = validate(model, validation, config, device)
                 line |= measured
-                with curve.open("a") as file:
+                with (out / CURVE).open("a") as file:
                     file.write(json.dumps(line) + "\n")
-                save_checkpoint(checkpoint, model, optims, step)
+                save_checkpoint(out / CHECKPOINT, model, optims, step)
                 first = (
                     f"{config.validation_points[0][0]}@{config.validation_points[0][1]:g}dB"
                     if config.validation_points

@@ -119,6 +119,11 @@ def load_image(path: str | Path, bands: int | None = None) -> NDArray[np.uint8]:
     return decode_image(data, str(path), scaled=True, bands=bands)
 
 
+def as_shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a display shows of (..., bands): the first three bands, or the first in grey where there are fewer, as (..., 3)."""
+    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+
+
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in sorted(path.rglob("*")):

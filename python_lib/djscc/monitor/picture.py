@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from djscc.imagery import as_shown
 from djscc.imagery.tiling import grid
 from djscc.waveform import FrameHeader
 
@@ -78,7 +79,7 @@ class Picture:
         self.version += 1
 
     def _scaled(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        tile = tile[:, :, :3] if tile.shape[2] >= 3 else np.repeat(tile[:, :, :1], 3, axis=2)  # as runs save pictures
+        tile = as_shown(tile)
         if tile.shape[:2] == (self.cell, self.cell):
             return tile
         return np.asarray(Image.fromarray(tile).resize((self.cell, self.cell), Image.Resampling.BOX))

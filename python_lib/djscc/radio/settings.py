@@ -67,17 +67,10 @@ class RadioSettings:
         """These settings, and ``other``'s where these say nothing and nothing follows from them."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
         both = {**dataclasses.asdict(other), **values}
-        rates = ("sample_rate", "symbol_rate", "samples_per_symbol")
-        given = [name for name in rates if name in values]
-        if all(both[name] is not None for name in rates) and given:  # one follows from the two others
-            left = [name for name in rates if name not in given]
-            both[
-                left[0]
-                if len(left) == 1
-                else "symbol_rate"
-                if given == ["samples_per_symbol"]
-                else "samples_per_symbol"
-            ] = None
+        rates = ("samples_per_symbol", "symbol_rate", "sample_rate")  # one follows from the two others
+        left = [name for name in rates if name not in values]
+        if len(left) in (1, 2) and all(both[name] is not None for name in rates):
+            both[left[0]] = None
         return RadioSettings(**both)
 
     def filled_up_to(self, kind: str) -> int:

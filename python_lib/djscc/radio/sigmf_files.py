@@ -230,9 +230,8 @@ def _marks(
         if annotation.get("core:label") == "overrun" and "djscc:noticed" in annotation:
             first, noticed = _place(annotation, "djscc:first"), _place(annotation, "djscc:noticed")
             gone = sum(mark.count for place, mark in marks if isinstance(mark, Gap) and place <= first)
-            marks.append(
-                (max(first - gone - begin, 0), Overrun(first, noticed))
-            )  # before any frame that it may have hit
+            start = max(first - gone - begin, 0)  # before any frame that it may have hit
+            marks.append((start, Overrun(first, noticed)))
     return sorted(marks, key=lambda mark: mark[0])
 
 

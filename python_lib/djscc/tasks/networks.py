@@ -65,11 +65,8 @@ class _Residual(nn.Module):
         return F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
 
 
-REFUSED = (
-    "checkpoint_path",
-    "cache_dir",
-    "pretrained",
-)  # options of timm, or beginnings of them, that fetch or unpickle weights
+# options of timm, or beginnings of them, that fetch or unpickle weights
+REFUSED = ("checkpoint_path", "cache_dir", "pretrained")
 
 
 class Classifier(nn.Module):

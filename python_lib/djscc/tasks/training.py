@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from djscc.codec.optimiser import Muon, learning_rate, take_step
-from djscc.codec.training import checkpoint_step, device_of, lines_until, load_checkpoint, save_checkpoint
-from djscc.codec.training_config import ConfigError, keep_settings
-from djscc.imagery import TileSet, load_tiles
+from djscc.codec.training import CHECKPOINT, CURVE, device_of, go_on, save_checkpoint, tile_set_of
+from djscc.codec.training_config import ConfigError
+from djscc.imagery import TileSet
 from djscc.tasks.augmentation import change_scale, change_symmetry_and_colours
 from djscc.tasks.classification import Classification, save_classification
 from djscc.tasks.networks import Classifier
@@ -58,12 +57,7 @@ def validate(model: nn.Module, images: Tensor, labels: Tensor, bf16: bool, devic
 
 
 def _labelled(paths: list[str], limit: int | None = None) -> TileSet:
-    expanded = [os.path.expandvars(p) for p in paths]
-    if unset := [p for p in expanded if "$" in p]:
-        raise ConfigError(
-            f"data {unset[0]}: that environment variable is not set; EUROSAT is the folder of the shipped configurations' data"
-        )
-    tiles = load_tiles(expanded).take(limit)
+    tiles = tile_set_of(paths, limit=limit)
     if tiles.labels is None:
         raise ConfigError(f"data {', '.join(paths)}: has no labels; a classification needs one folder a class")
     return tiles
@@ -119,15 +113,7 @@ def train(config: TaskTrainingConfig, out: Path, device_name: str | None = None,
     out.mkdir(parents=True, exist_ok=True)
     model = _begin(config, tiles.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optims = optimisers(model, config)
-    checkpoint, curve = out / "checkpoint.safetensors", out / "curve.jsonl"
-    step = checkpoint_step(checkpoint, config.steps)
-    keep_settings(out / "config.yaml", _plain(config), step > 0)
-    if step:
-        load_checkpoint(checkpoint, model, optims)
-    if curve.exists():  # lines written after the checkpoint was are written again
-        temporary = curve.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in lines_until(curve, step)))
-        temporary.replace(curve)
+    step = go_on(out, _plain(config), config.steps, model, optims)
     bf16 = config.precision == "bf16"
     per_epoch = len(images) // config.batch
     if per_epoch < 1:
@@ -165,9 +151,9 @@ def train(config: TaskTrainingConfig, out: Path, device_name: str | None = None,
             line = {"step": step, "lr": round(rate, 7), "seconds": round(time.monotonic() - started, 1)}
             line["loss"] = round(float(loss.detach()), 5)
             measured = _validate_all(model, sets, torch.from_numpy(validating.labels), bf16, device)
-            with curve.open("a") as file:
+            with (out / CURVE).open("a") as file:
                 file.write(json.dumps(line | measured) + "\n")
-            save_checkpoint(checkpoint, model, optims, step)
+            save_checkpoint(out / CHECKPOINT, model, optims, step)
             bar.set_postfix_str(" ".join(f"{k} {100 * v:.2f} %" for k, v in measured.items() if "accuracy" in k))
     bar.close()
     measured = measured or _validate_all(model, sets, torch.from_numpy(validating.labels), bf16, device)
